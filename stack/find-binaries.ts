@@ -151,10 +151,10 @@ function tooOldError(binary: ServerBinary<DatabaseFlavour | RedisFlavour>): Stac
 }
 
 function searchFolders(env: Environment): readonly string[] {
-  const fromPath = (env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  const fromPath = (env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
   const system = ['/usr/bin', '/usr/sbin', '/usr/local/bin', '/usr/local/sbin'];
   // Homebrew keeps versioned formulas out of its bin folder.
-  const brewed = [env['HOMEBREW_PREFIX'] ?? '/opt/homebrew', '/usr/local', '/home/linuxbrew/.linuxbrew'].flatMap(
+  const brewed = [env.HOMEBREW_PREFIX ?? '/opt/homebrew', '/usr/local', '/home/linuxbrew/.linuxbrew'].flatMap(
     (prefix) => [
       join(prefix, 'bin'),
       ...['mariadb', 'mysql', 'mysql@8.4', 'redis', 'valkey'].map((formula) => join(prefix, 'opt', formula, 'bin')),

@@ -24,13 +24,14 @@ export type Step = { readonly command: string; readonly args: readonly string[] 
 // the program itself is in redis-tools (see find-binaries.ts).
 const APT = {
   database: [
-    { name: 'mariadb-server-core', oldest: OLDEST.mariadb },
-    { name: 'mysql-server-core-8.4', oldest: OLDEST.mysql },
-    { name: 'mysql-server-core', oldest: OLDEST.mysql },
+    // mariadb-install-db calls my_print_defaults, which Debian keeps among the client's programs.
+    { name: 'mariadb-server-core', oldest: OLDEST.mariadb, with: ['mariadb-client-core'] },
+    { name: 'mysql-server-core-8.4', oldest: OLDEST.mysql, with: [] },
+    { name: 'mysql-server-core', oldest: OLDEST.mysql, with: [] },
   ],
   redis: [
-    { name: 'redis-tools', oldest: OLDEST.redis },
-    { name: 'valkey-tools', oldest: OLDEST.valkey },
+    { name: 'redis-tools', oldest: OLDEST.redis, with: [] },
+    { name: 'valkey-tools', oldest: OLDEST.valkey, with: [] },
   ],
 } as const;
 const BREW = { database: 'mariadb', redis: 'redis' } as const;
@@ -48,7 +49,7 @@ export async function ensureBinaries(needed: Needed, env: Environment, log: Log)
   if (missing.length === 0) return found;
   const machine = await inspectMachine(env);
   const why = `Espalier runs on a private database and Redis, and finds no ${missing.map(describe).join(' and no ')}.`;
-  if (machine.installer === undefined || !machine.mayInstall || env['INSTALL_BINARIES'] === 'no') {
+  if (machine.installer === undefined || !machine.mayInstall || env.INSTALL_BINARIES === 'no') {
     throw new StackError('binary-missing', `${why}\n${adviceFor(machine, missing)}`);
   }
   log(why);
@@ -86,7 +87,7 @@ async function inspectMachine(env: Environment): Promise<Machine> {
 }
 
 async function onPath(program: string, env: Environment): Promise<boolean> {
-  for (const folder of (env['PATH'] ?? '').split(delimiter)) {
+  for (const folder of (env.PATH ?? '').split(delimiter)) {
     const isThere = await access(join(folder, program), constants.X_OK).then(
       () => true,
       () => false,
@@ -115,7 +116,7 @@ async function install(machine: Machine, missing: readonly Part[], log: Log): Pr
     log(`${error.message} Going on with the package lists that are there.`);
   }
   const packages: string[] = [];
-  for (const part of missing) packages.push(await choosePackage(part));
+  for (const part of missing) packages.push(...(await choosePackages(part)));
   await runStep(aptStep(prefix, installArgs(packages)), log);
 }
 
@@ -154,13 +155,13 @@ async function runStep(step: Step, log: Log): Promise<void> {
   );
 }
 
-async function choosePackage(part: Part): Promise<string> {
+async function choosePackages(part: Part): Promise<readonly string[]> {
   const seen: string[] = [];
-  for (const { name, oldest } of APT[part]) {
+  for (const { name, oldest, with: others } of APT[part]) {
     const { stdout } = await runProgram('apt-cache', ['policy', name], { timeoutMs: 60_000 });
     const candidate = readCandidate(stdout);
     if (candidate === undefined) continue;
-    if (compareVersions(candidate, oldest) >= 0) return name;
+    if (compareVersions(candidate, oldest) >= 0) return [name, ...others];
     seen.push(`${name} ${candidate.join('.')}`);
   }
   const offer = seen.length === 0 ? 'nothing of the kind' : `only ${seen.join(' and ')}, which is too old`;
@@ -181,7 +182,7 @@ export function readCandidate(policy: string): Version | undefined {
 export function adviceFor(machine: Machine, missing: readonly Part[]): string {
   const urls = 'Or point DATABASE_URL and REDIS_URL at running servers; then nothing is started here.';
   const brew = missing.map((part) => BREW[part]).join(' ');
-  const apt = missing.map((part) => APT[part][0].name).join(' ');
+  const apt = missing.flatMap((part) => [APT[part][0].name, ...APT[part][0].with]).join(' ');
   if (machine.installer === 'apt') {
     const sudo = machine.isRoot ? '' : 'sudo ';
     return `Install with:\n  ${sudo}apt-get update\n  ${sudo}apt-get install --no-install-recommends ${apt}\n${urls}`;
