@@ -2,6 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
+    globalSetup: ['test/harness/global-setup.ts'],
     include: ['test/**/*.test.ts'],
     // Node's own loader: what the tests accept is what `node` can run.
     experimental: { viteModuleRunner: false },

@@ -1,0 +1,62 @@
+import { OUTBOX_BATCH, slices } from '../db/outbox.ts';
+import { JOB_KINDS, type JobKind } from '../domain/job-kinds.ts';
+import type { JobQueues } from './queues.ts';
+
+/** Keys held while Redis is slow or away; beyond that they are dropped: their rows remain. */
+const MAX_HELD = 50_000;
+
+interface Lane {
+  /** Keys to publish together, and keys that need a job of their own. */
+  held: Set<string>;
+  alone: Set<string>;
+  flight: Promise<void> | undefined;
+}
+
+/**
+ * Turns keys into jobs: "there may be rows". One `addBulk` per kind is in flight, what arrives meanwhile is the next one, so keys of several commits share
+ * jobs. Never awaited by a request; when Redis is away the keys are dropped and the relay publishes their rows later.
+ */
+export class Publisher {
+  readonly #queues: JobQueues;
+  readonly #lanes: Record<JobKind, Lane>;
+  dropped = 0;
+
+  constructor(queues: JobQueues) {
+    this.#queues = queues;
+    this.#lanes = Object.fromEntries(
+      JOB_KINDS.map((kind) => [kind, { held: new Set(), alone: new Set(), flight: undefined }]),
+    ) as unknown as Record<JobKind, Lane>;
+  }
+
+  /** Publishes soon. With `alone` each key gets a job of its own: keys in trouble, and failed ones that Bull Board is to show. */
+  hint(kind: JobKind, keys: readonly string[], { alone = false } = {}): void {
+    const lane = this.#lanes[kind];
+    const target = alone ? lane.alone : lane.held;
+    for (const key of keys) {
+      if (lane.held.size + lane.alone.size < MAX_HELD) target.add(key);
+      else this.dropped += 1;
+    }
+    lane.flight ??= this.#fly(kind, lane);
+  }
+
+  /** Resolves when everything hinted so far was handed to Redis or dropped. */
+  async drain(): Promise<void> {
+    await Promise.all(Object.values(this.#lanes).map((lane) => lane.flight));
+  }
+
+  async #fly(kind: JobKind, lane: Lane): Promise<void> {
+    // A turn of the event loop gathers what one batch commit hints key by key.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (lane.held.size + lane.alone.size > 0) {
+      const batches = [...slices([...lane.held], OUTBOX_BATCH), ...[...lane.alone].map((key) => [key])];
+      lane.held = new Set();
+      lane.alone = new Set();
+      try {
+        await this.#queues[kind].addBulk(batches.map((keys) => ({ name: kind, data: { v: 1, keys } })));
+      } catch {
+        this.dropped += batches.length;
+      }
+    }
+    lane.flight = undefined;
+  }
+}

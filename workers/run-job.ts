@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import type { Log } from '../config/log.ts';
+import type { Db } from '../db/db.ts';
+import { isConnectionLoss } from '../db/errors.ts';
+import { type OutboxState, readState, retry } from '../db/outbox.ts';
+import type { Job } from '../queue/define-job.ts';
+import type { Publisher } from '../queue/publish.ts';
+import { type RunResult, runCounted, runKeys } from './run-keys.ts';
+
+const JOB_DATA = z.object({ v: z.literal(1), keys: z.array(z.string().min(1).max(96)).min(1).max(256) });
+
+/** What BullMQ tells of a job; the part of its Job class that decides anything here. */
+export interface JobRun {
+  readonly data: unknown;
+  /** ≥ 1: the job failed before, so a person pressed Retry (jobs are added with one attempt). */
+  readonly attemptsMade: number;
+  /** ≥ 1: its worker was killed or lost its lock. */
+  readonly stalledCounter: number;
+}
+
+export interface RunJobOptions {
+  readonly db: Db;
+  readonly publisher: Publisher;
+  readonly log: Log;
+  readonly metrics: {
+    observeRun(kind: string, outcome: 'done' | 'failed' | 'lost', seconds: number, keys: number): void;
+  };
+}
+
+/**
+ * Every run of every job goes through here, once: parse, time limit, logging, metrics, and the decision what a failure means.
+ * A job that comes back without an error says nothing about its rows; rows decide. It fails only to be *shown*: a single key whose row is failed.
+ */
+export async function runJob(
+  options: RunJobOptions,
+  job: Job,
+  run: JobRun,
+  signal: AbortSignal,
+): Promise<{ done: number; failed: number }> {
+  const { keys } = JOB_DATA.parse(run.data);
+  const limited = AbortSignal.any([signal, AbortSignal.timeout(job.timeoutMs)]);
+  const startedAt = performance.now();
+  let outcome: 'done' | 'failed' | 'lost' = 'lost';
+  try {
+    const result = await runDecided(options, job, keys, run, limited);
+    outcome = result.failures.size > 0 ? 'failed' : 'done';
+    report(options, job, result);
+    const [error] = result.failures.values();
+    if (run.attemptsMade >= 1 && error !== undefined) throw error;
+    return { done: result.done, failed: result.failures.size };
+  } catch (error) {
+    if (!isConnectionLoss(error)) throw error;
+    options.log.warn('job.lost', { kind: job.kind, keys: keys.length, error });
+    return { done: 0, failed: keys.length };
+  } finally {
+    options.metrics.observeRun(job.kind, outcome, (performance.now() - startedAt) / 1000, keys.length);
+  }
+}
+
+async function runDecided(
+  options: RunJobOptions,
+  job: Job,
+  keys: string[],
+  run: JobRun,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  const { db } = options;
+  const [key] = keys;
+  if (keys.length > 1 || key === undefined)
+    return run.stalledCounter >= 1 ? runCounted(db, job, keys, signal) : runKeys(db, job, keys, signal);
+  const state = await readState(db, job.kind, key);
+  if (state === undefined) return { done: 1, failures: new Map(), exhausted: [] };
+  if (run.attemptsMade >= 1) await retry(db, job.kind, [key]);
+  else if (state.failed) throw new FailedRow(state);
+  // A key that has failed before may be one that kills its process.
+  return run.stalledCounter >= 1 || state.attempts > 0
+    ? runCounted(db, job, keys, signal)
+    : runKeys(db, job, keys, signal);
+}
+
+/** A row without attempts left, as Bull Board's Failed list shows it. */
+class FailedRow extends Error {
+  constructor(state: OutboxState) {
+    super(state.lastError ?? 'failed');
+    this.name = 'FailedRow';
+  }
+}
+
+function report({ log, publisher }: RunJobOptions, job: Job, result: RunResult): void {
+  for (const [key, error] of result.failures) {
+    const isExhausted = result.exhausted.includes(key);
+    log[isExhausted ? 'error' : 'warn'](isExhausted ? 'work.failed' : 'work.retried', { kind: job.kind, key, error });
+  }
+  // Alone: this job will throw the row's error and stay in the Failed list.
+  if (result.exhausted.length > 0) publisher.hint(job.kind, result.exhausted, { alone: true });
+}
