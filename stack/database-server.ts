@@ -21,6 +21,8 @@ export type ServerPlace = {
   readonly isThrowAway: boolean;
   readonly freeBytes: FreeBytes;
   readonly log: Log;
+  /** Aborted to give up starting. */
+  readonly stopped: AbortSignal | undefined;
 };
 
 export type DatabaseServer = { readonly url: string; readonly process: KeptProcess };
@@ -47,7 +49,8 @@ export async function startDatabaseServer(binary: DatabaseBinary, place: ServerP
     name,
     log,
     isRestarted: !isThrowAway,
-    launch: () =>
+    stopped: place.stopped,
+    launch: (stopping) =>
       launchServer({
         name,
         path: binary.path,
@@ -61,6 +64,7 @@ export async function startDatabaseServer(binary: DatabaseBinary, place: ServerP
         readyWithinMs: 300_000, // recovery after a crash reads the whole redo log
         stopWithinMs: isThrowAway ? 0 : 60_000,
         isDetached: !isThrowAway,
+        stopping,
       }),
   });
   await noteMaker(binary, folder);

@@ -5,7 +5,7 @@ import { diskFull } from './free-space.ts';
 import { makePrivateFolder } from './lock-data-folder.ts';
 import { writePidFile } from './pid-file.ts';
 import type { RunningProcess } from './running-process.ts';
-import { describeExit, runningProcess, spawnProcess } from './running-process.ts';
+import { describeExit, runningProcess, spawnProcess, UNREADY_STOP_MS } from './running-process.ts';
 import { messageOf, StackError } from './stack-error.ts';
 
 export type ServerLaunch = {
@@ -23,9 +23,12 @@ export type ServerLaunch = {
   readonly readyWithinMs: number;
   readonly stopWithinMs: number;
   readonly isDetached: boolean;
+  /** Aborted to give up waiting for it. */
+  readonly stopping: AbortSignal;
 };
 
 const POLL_MS = 25;
+const GREETING_WITHIN_MS = 10_000;
 const LARGEST_LOG_BYTES = 16 * 1024 * 1024;
 const TAIL_LINES = 15;
 
@@ -66,14 +69,16 @@ async function waitUntilReady(launch: ServerLaunch, running: RunningProcess, log
   const deadline = performance.now() + launch.readyWithinMs;
   const ended = running.exited.then((exit) => `ended with ${describeExit(exit)} before it was ready`);
   let lastProblem = 'it was not asked';
-  while (performance.now() < deadline) {
-    const outcome = await Promise.race([ended, launch.greet().then((): true => true, messageOf)]);
+  while (performance.now() < deadline && !launch.stopping.aborted) {
+    const late = sleep(GREETING_WITHIN_MS, 'it accepts connections and says nothing', { ref: false });
+    const outcome = await Promise.race([ended, late, launch.greet().then((): true => true, messageOf)]);
     if (outcome === true) return;
     const hasEnded = await Promise.race([ended.then(() => true), sleep(POLL_MS, false)]);
     if (hasEnded) throw failure(launch, await ended, logStartsAt);
     lastProblem = outcome;
   }
-  await running.stop();
+  await running.stop(AbortSignal.timeout(UNREADY_STOP_MS));
+  launch.stopping.throwIfAborted();
   throw failure(launch, `did not answer within ${launch.readyWithinMs / 1000} s (${lastProblem})`, logStartsAt);
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { linkSync, mkdirSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { constants, copyFileSync, linkSync, mkdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { readPidFile, writePidFile } from './pid-file.ts';
 import { isAlive } from './process-identity.ts';
 import { messageOf, StackError } from './stack-error.ts';
@@ -8,17 +8,28 @@ import { messageOf, StackError } from './stack-error.ts';
 export type FolderLock = { release(): void };
 
 /**
- * Makes this process the only one that runs a stack in the folder; creates the folder (0700). A lock of a process
- * that is no longer alive counts for nothing. Throws StackError `folder-in-use` naming the holder.
+ * Creates the folder (0700) when it is not there, and names it in the one way that command lines and lock files of
+ * all runs share: absolute, without links. Throws StackError `folder-unusable`.
+ */
+export function openDataFolder(path: string): string {
+  makePrivateFolder(resolve(path));
+  return realpathSync(path);
+}
+
+/**
+ * Makes this process the only one that runs a stack in an existing folder. A lock of a process that is no longer alive
+ * counts for nothing. Throws StackError `folder-in-use` naming the holder, `folder-unusable` when nothing can be
+ * written there.
  */
 export function lockDataFolder(dataDir: string): FolderLock {
-  makePrivateFolder(dataDir);
   const lock = join(dataDir, 'lock');
   const mine = join(dataDir, `lock.${randomUUID()}`);
   try {
     writePidFile(mine, process.pid);
-    // link() is the exclusive create that also brings the content along: nobody ever reads an empty lock.
-    while (!tryLink(mine, lock)) removeIfStale(lock, dataDir);
+    while (!createFrom(mine, lock)) removeIfStale(lock, dataDir);
+  } catch (error) {
+    if (error instanceof StackError) throw error;
+    throw new StackError('folder-unusable', `${dataDir} cannot be used: ${messageOf(error)}`, { cause: error });
   } finally {
     rmSync(mine, { force: true });
   }
@@ -29,15 +40,24 @@ export function lockDataFolder(dataDir: string): FolderLock {
   };
 }
 
-function tryLink(from: string, to: string): boolean {
+/** False when it is there already. link() brings the content along, so that nobody ever reads an empty lock. */
+function createFrom(from: string, to: string): boolean {
   try {
     linkSync(from, to);
     return true;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    if (codeOf(error) === 'EEXIST') return false;
+  }
+  try {
+    copyFileSync(from, to, constants.COPYFILE_EXCL); // some shared folders of virtual machines know no links
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false;
     throw error;
   }
 }
+
+const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined);
 
 function removeIfStale(lock: string, dataDir: string): void {
   const holder = readPidFile(lock);
@@ -50,7 +70,7 @@ function removeIfStale(lock: string, dataDir: string): void {
     return; // the other was faster
   }
   const moved = readPidFile(aside);
-  if (moved !== undefined && isAlive(moved)) tryLink(aside, lock);
+  if (moved !== undefined && isAlive(moved)) createFrom(aside, lock);
   rmSync(aside, { force: true });
 }
 

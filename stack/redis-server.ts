@@ -24,7 +24,7 @@ export async function startRedisServer(binary: RedisBinary, place: ServerPlace):
   const pidFile = join(dataDir, 'run', 'redis.pid');
   await stopOrphan({ name: 'a Redis server', pidFile, markedBy: ['--dir', folder], stopWithinMs: 15_000 }, log);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const launch = (): Promise<RunningProcess> =>
+  const launch = (stopping: AbortSignal): Promise<RunningProcess> =>
     launchServer({
       name,
       path: binary.path,
@@ -38,20 +38,22 @@ export async function startRedisServer(binary: RedisBinary, place: ServerPlace):
       readyWithinMs: 120_000,
       stopWithinMs: isThrowAway ? 0 : 15_000,
       isDetached: !isThrowAway,
+      stopping,
     });
   const process = await keepRunning({
     name,
     log,
     isRestarted: !isThrowAway,
-    launch: async () => {
+    stopped: place.stopped,
+    launch: async (stopping) => {
       try {
-        return await launch();
+        return await launch(stopping);
       } catch (error) {
         if (!(error instanceof StackError) || error.code !== 'server-failed' || !setAside(folder)) throw error;
         log(
           `${messageOf(error)}\nRedis holds nothing that MySQL does not: its files are set aside, and it starts empty.`,
         );
-        return await launch();
+        return await launch(stopping);
       }
     },
   });
@@ -79,7 +81,13 @@ const settings = (isThrowAway: boolean): readonly string[] => [
 
 /** Rejects while the server is not there or still loads its file. */
 async function greet(path: string): Promise<void> {
-  const redis = new Redis({ path, lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+  const redis = new Redis({
+    path,
+    lazyConnect: true,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+    enableReadyCheck: false,
+  });
   redis.on('error', () => undefined);
   try {
     await redis.connect();

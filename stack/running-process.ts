@@ -18,7 +18,10 @@ export type RunningProcess = {
 export const describeExit = ({ code, signal }: Exit): string =>
   signal === null ? `status ${code ?? 'unknown'}` : `signal ${signal}`;
 
-/** Starts a program; undefined output means that it shares our terminal. Rejects when it cannot be started. */
+/** How long a process that is not ready yet may take to end before it is killed. */
+export const UNREADY_STOP_MS = 5_000;
+
+/** Starts a program, its output in a file or on our terminal. Rejects when it cannot be started. */
 export async function spawnProcess(
   path: string,
   args: readonly string[],
@@ -74,16 +77,18 @@ export type KeptProcess = {
   readonly pid: number | undefined;
   signal(name: NodeJS.Signals): void;
   stop(hurry?: AbortSignal): Promise<void>;
-  /** After stop(): starts it again. */
+  /** After stop(): starts it again. Does nothing while it runs. */
   start(): Promise<void>;
 };
 
 export type KeepOptions = {
   readonly name: string;
-  /** Resolves when the process is ready; called for every start. */
-  readonly launch: () => Promise<RunningProcess>;
+  /** Resolves when the process is ready; called for every start. Gives up, rejecting, when `stopping` is aborted. */
+  readonly launch: (stopping: AbortSignal) => Promise<RunningProcess>;
   readonly isRestarted: boolean;
   readonly log: Log;
+  /** Ends the first start early. */
+  readonly stopped?: AbortSignal | undefined;
   /** Wait before restart n = 0, 1, 2, … of a row of crashes. */
   readonly backoffMs?: (crashes: number) => number;
 };
@@ -119,6 +124,7 @@ class Keeper implements KeptProcess {
   }
 
   async start(): Promise<void> {
+    if (this.#running !== undefined) return;
     this.#stopping = new AbortController();
     await this.#launch(0);
   }
@@ -131,7 +137,9 @@ class Keeper implements KeptProcess {
   }
 
   async #launch(crashes: number): Promise<void> {
-    const running = await this.#options.launch();
+    const { launch, stopped } = this.#options;
+    const stopping = this.#stopping.signal;
+    const running = await launch(stopped === undefined ? stopping : AbortSignal.any([stopping, stopped]));
     this.#running = running;
     const startedAt = performance.now();
     void running.exited.then((exit) => {
@@ -153,6 +161,7 @@ class Keeper implements KeptProcess {
       await this.#launch(crashes + 1);
       log(`${name} runs again (process ${this.#running?.pid ?? 'already gone'}).`);
     } catch (error) {
+      if (signal.aborted) return;
       await this.#restart(`cannot be started: ${messageOf(error)}`, crashes + 1);
     }
   }

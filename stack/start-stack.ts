@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { ServerPlace } from './database-server.ts';
 import { startDatabaseServer } from './database-server.ts';
 import type { DatabaseFlavour, Environment } from './find-binaries.ts';
@@ -6,7 +6,7 @@ import type { FreeBytes } from './free-space.ts';
 import { freeBytesOf } from './free-space.ts';
 import { ensureBinaries } from './install-binaries.ts';
 import type { FolderLock } from './lock-data-folder.ts';
-import { lockDataFolder, makePrivateFolder } from './lock-data-folder.ts';
+import { lockDataFolder, makePrivateFolder, openDataFolder } from './lock-data-folder.ts';
 import type { Log } from './log.ts';
 import { startRedisServer } from './redis-server.ts';
 import type { KeptProcess } from './running-process.ts';
@@ -24,6 +24,8 @@ export type StackOptions = {
   readonly env: Environment;
   readonly log: Log;
   readonly freeBytes?: FreeBytes;
+  /** Aborted to give up starting: startStack then rejects with its reason. */
+  readonly stopped?: AbortSignal;
   /** When the caller holds the folder's lock already; otherwise the stack takes and releases it. */
   readonly lock?: FolderLock;
 };
@@ -47,7 +49,7 @@ export type Stack = {
  * where needed. Throws StackError with a message for a person; whatever was started by then is stopped again.
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const dataDir = resolve(options.dataDir);
+  const dataDir = openDataFolder(options.dataDir);
   const needed = { database: options.databaseUrl === undefined, redis: options.redisUrl === undefined };
   const binaries = await ensureBinaries(needed, options.env, options.log);
   const stoppers: ((hurry?: AbortSignal) => unknown)[] = [];
@@ -89,5 +91,6 @@ function preparePlace(dataDir: string, options: StackOptions): ServerPlace {
     isThrowAway: options.throwAway === true,
     freeBytes: options.freeBytes ?? freeBytesOf,
     log: options.log,
+    stopped: options.stopped,
   };
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Environment } from './find-binaries.ts';
@@ -49,8 +49,9 @@ export async function startThrowAwayStack(env: Environment = process.env, log: L
 }
 
 async function clearUpAfterKilledRuns(): Promise<void> {
-  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(PREFIX))) {
-    const folder = join(tmpdir(), name);
+  const temporary = realpathSync(tmpdir());
+  for (const name of readdirSync(temporary).filter((entry) => entry.startsWith(PREFIX))) {
+    const folder = join(temporary, name);
     const owner = readPidFile(join(folder, 'lock'));
     // Without a lock it is too young or not ours to judge.
     if (owner === undefined || isAlive(owner)) continue;

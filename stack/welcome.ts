@@ -1,0 +1,28 @@
+import type { GeneratedKey } from './generated-keys.ts';
+
+export type Welcome = {
+  /** Without a slash at the end. */
+  readonly baseUrl: string;
+  /** Undefined when the key was given in API_KEY. */
+  readonly apiKey: GeneratedKey | undefined;
+  readonly dataDir: string;
+};
+
+/** What a person needs to know once everything runs. The key itself is shown only once, when it is made. */
+export function welcome({ baseUrl, apiKey, dataDir }: Welcome): readonly string[] {
+  return [
+    'Espalier runs.',
+    `  Admin API    ${baseUrl}/api/v1/fleet, ${baseUrl}/v1`,
+    `  API key      ${describeKey(apiKey)}`,
+    `  Job queues   ${baseUrl}/admin/queues (Bull Board; any user name, the API key as password)`,
+    `  Enrollment   ${baseUrl}/enroll`,
+    `  Devices      npm run simulate -- --devices 50 (in another terminal: enrolls simulated devices)`,
+    `  Data, logs   ${dataDir}`,
+    'Ctrl-C stops it.',
+  ];
+}
+
+function describeKey(key: GeneratedKey | undefined): string {
+  if (key === undefined) return 'the one in API_KEY';
+  return key.isNew ? `${key.value} (kept in ${key.file})` : `in ${key.file}`;
+}
