@@ -1,5 +1,5 @@
 /** Single ASN.1 elements → values. All give undefined for an element of another type or with malformed content. */
-import { type DerNode, TAG } from './read-der.ts';
+import { type DerNode, readDer, TAG } from './read-der.ts';
 import { writeElement } from './write-der.ts';
 
 /** OBJECT IDENTIFIER → dotted text. */
@@ -117,10 +117,17 @@ export function readText(node: DerNode | undefined): string | undefined {
   }
 }
 
-/** The element in DER: definite lengths, strings in one piece. The order of a SET is kept as received. */
+/**
+ * The element in DER: definite lengths, octet strings in one piece. The order of a SET is kept as received. Shares memory
+ * with the input where that is DER already, which costs no more than looking.
+ */
 export function toDer(node: DerNode): Buffer {
+  return readDer(node.raw, { encoding: 'der' }).ok ? node.raw : reencode(node);
+}
+
+function reencode(node: DerNode): Buffer {
   if (!node.isConstructed) return writeElement(node.tag, node.content);
   const joined = readOctets(node);
   if (joined !== undefined) return writeElement(TAG.OCTET_STRING, joined);
-  return writeElement(node.tag, ...node.children.map(toDer));
+  return writeElement(node.tag, ...node.children.map(reencode));
 }

@@ -6,7 +6,7 @@ import { DerFields, type DerNode, readDer, TAG } from './read-der.ts';
 import { readAlgorithm, readOctets, readOid, toDer } from './read-der-values.ts';
 
 export interface SignerInfo {
-  /** The signer's certificate by its issuer (encoded Name) and serial number (content of the INTEGER). */
+  /** The signer's certificate by its issuer (Name in DER) and serial number (content of the INTEGER). */
   readonly issuer: Buffer;
   readonly serialNumber: Buffer;
   /** AlgorithmIdentifiers, as received. */
@@ -106,7 +106,7 @@ function readSigner(node: DerNode): Result<SignerInfo> {
   const signedAttributes = attributes === undefined ? ok(undefined) : readAttributes(attributes);
   if (!signedAttributes.ok) return signedAttributes;
   return ok({
-    issuer: issuer.raw,
+    issuer: toDer(issuer),
     serialNumber: serial.content,
     digestAlgorithm,
     signatureAlgorithm,
@@ -128,7 +128,7 @@ function readAttributes(node: DerNode): Result<SignedAttributes> {
     values.set(name, value);
   }
   // RFC 5652 §5.4: the signature covers the attributes as a SET OF in DER, not with the implicit tag they travel under.
-  const toBeSigned = toDer(node);
+  const toBeSigned = Buffer.from(toDer(node));
   toBeSigned[0] = TAG.SET;
   return ok({ toBeSigned, values });
 }
