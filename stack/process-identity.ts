@@ -22,6 +22,8 @@ export const isAlive = (identity: ProcessIdentity): boolean => identify(identity
  * started through a wrapper or a dynamic loader, so what stands before them does not matter.
  */
 export function findByArguments(sought: readonly string[]): readonly ProcessIdentity[] {
+  // Nothing sought must find nobody: what is found gets stopped.
+  if (sought.length === 0 || sought.includes('')) return [];
   const pids = hasProc ? pidsFromProc(sought) : pidsFromPs(sought);
   return pids.filter((pid) => pid !== process.pid).flatMap((pid) => identify(pid) ?? []);
 }
