@@ -1,0 +1,155 @@
+import type { EnrollmentType } from '../../mdm/enrollment-id.ts';
+import type { SecretBox } from '../secret-box.ts';
+import type { Transaction } from '../transaction.ts';
+import { associateCertificates, readCertificateOwners } from './channels.ts';
+import { type CheckInRow, upsertCheckIns } from './check-ins.ts';
+import { clearQueues } from './clear-queues.ts';
+
+export interface AuthenticateRow {
+  readonly enrollmentKey: string;
+  readonly enrollmentId: string;
+  readonly type: EnrollmentType;
+  readonly udid: string | undefined;
+  readonly device: {
+    readonly serialNumber: string | undefined;
+    readonly deviceName: string | undefined;
+    readonly model: string | undefined;
+    readonly modelName: string | undefined;
+    readonly productName: string | undefined;
+    readonly osVersion: string | undefined;
+    readonly buildVersion: string | undefined;
+  };
+  /** Keep queue, secrets and enrollment: the device only renewed its certificate. */
+  readonly isRenewal: boolean;
+  /** Missing for a migration. */
+  readonly certificate: { readonly sha256: string; readonly der: Buffer; readonly notAfter: Date } | undefined;
+  readonly body: Buffer;
+}
+
+/** Another device got hold of the certificate between the decision and the commit. */
+export class CertificateTaken extends Error {}
+
+/**
+ * Records Authenticate messages, one per device in a batch: host and device channel, certificate association, raw message. A new or repeated enrollment
+ * disables all channels of the host, clears their queues and forgets bootstrap and unlock tokens (nanomdm §1.3). Running it twice ends in the same rows.
+ * @throws CertificateTaken
+ */
+export async function recordAuthenticates(
+  t: Transaction,
+  secrets: SecretBox,
+  rows: readonly AuthenticateRow[],
+): Promise<void> {
+  const sorted = [...rows].sort((a, b) => (a.enrollmentKey < b.enrollmentKey ? -1 : 1));
+  const known = await readHosts(t, sorted);
+  const hosts = await upsertHosts(t, sorted);
+  const fresh = sorted.filter((row) => !row.isRenewal);
+  await upsertDeviceChannels(t, sorted, hosts);
+  const hostIds = fresh.flatMap((row) => known.get(row.enrollmentKey) ?? []);
+  if (hostIds.length > 0) await endFormerEnrollments(t, hostIds);
+  const devices = await readDevices(t, sorted);
+  await associate(t, sorted, devices);
+  await upsertCheckIns(
+    t,
+    secrets,
+    sorted.map(
+      (row): CheckInRow => ({
+        enrollmentId: devices.get(row.enrollmentKey) ?? 0,
+        messageType: 'Authenticate',
+        body: row.body,
+      }),
+    ),
+  );
+}
+
+async function readHosts(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {
+  const found = await t.rows<{ id: number; key: string }>(
+    'SELECT id, host_key AS `key` FROM hosts WHERE host_key IN (?)',
+    [rows.map((row) => row.enrollmentKey)],
+  );
+  return new Map(found.map((row) => [row.key, row.id]));
+}
+
+const clip = (text: string | undefined, length: number): string | null => (text ? text.slice(0, length) : null);
+
+const hostValues = ({ device }: AuthenticateRow): (string | null)[] => [
+  clip(device.serialNumber, 127),
+  clip(device.deviceName, 255),
+  clip(device.model, 127),
+  clip(device.modelName, 127),
+  clip(device.productName, 127),
+  clip(device.osVersion, 63),
+  clip(device.buildVersion, 63),
+];
+
+async function upsertHosts(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {
+  await t.run(
+    `INSERT INTO hosts (host_key, udid, serial_number, device_name, model, model_name, product_name, os_version, build_version)
+     VALUES ${rows.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', ')}
+     ON DUPLICATE KEY UPDATE serial_number = VALUES(serial_number), device_name = VALUES(device_name), model = VALUES(model),
+       model_name = VALUES(model_name), product_name = VALUES(product_name), os_version = VALUES(os_version), build_version = VALUES(build_version)`,
+    rows.flatMap((row) => [row.enrollmentKey, row.udid ?? null, ...hostValues(row)]),
+  );
+  return readHosts(t, rows);
+}
+
+async function upsertDeviceChannels(
+  t: Transaction,
+  rows: readonly AuthenticateRow[],
+  hosts: Map<string, number>,
+): Promise<void> {
+  await t.run(
+    `INSERT INTO enrollments (host_id, enrollment_key, enrollment_id, is_device, type, authenticated_at)
+     VALUES ${rows.map(() => '(?, ?, ?, 1, ?, NOW(6))').join(', ')}
+     ON DUPLICATE KEY UPDATE type = VALUES(type), authenticated_at = VALUES(authenticated_at)`,
+    rows.flatMap((row) => [hosts.get(row.enrollmentKey), row.enrollmentKey, row.enrollmentId, row.type]),
+  );
+}
+
+/** What a former enrollment of these hosts left. Their ids are read without locks and written in ascending order. */
+async function endFormerEnrollments(t: Transaction, hostIds: readonly number[]): Promise<void> {
+  const channels = (
+    await t.rows<{ id: number }>('SELECT id FROM enrollments WHERE host_id IN (?) ORDER BY id', [hostIds])
+  ).map((row) => row.id);
+  if (channels.length === 0) return;
+  await t.run(
+    'UPDATE enrollments SET enabled = 0, token_update_tally = 0, disabled_at = IF(enabled = 1, NOW(6), disabled_at) WHERE id IN (?)',
+    [channels],
+  );
+  await clearQueues(t, channels);
+  await t.run('DELETE FROM device_secrets WHERE enrollment_id IN (?)', [channels]);
+}
+
+async function readDevices(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {
+  const found = await t.rows<{ id: number; key: string }>(
+    'SELECT id, enrollment_key AS `key` FROM enrollments WHERE enrollment_key IN (?)',
+    [rows.map((row) => row.enrollmentKey)],
+  );
+  return new Map(found.map((row) => [row.key, row.id]));
+}
+
+async function associate(
+  t: Transaction,
+  rows: readonly AuthenticateRow[],
+  devices: Map<string, number>,
+): Promise<void> {
+  const wanted = rows.flatMap(({ enrollmentKey, certificate }) =>
+    certificate === undefined
+      ? []
+      : [
+          {
+            sha256: certificate.sha256,
+            deviceId: devices.get(enrollmentKey) ?? 0,
+            certificate: certificate.der,
+            notAfter: certificate.notAfter,
+          },
+        ],
+  );
+  if (wanted.length === 0) return;
+  await associateCertificates(t, wanted);
+  const owners = await readCertificateOwners(
+    t,
+    wanted.map((association) => association.sha256),
+  );
+  if (wanted.some((association) => owners.get(association.sha256) !== association.deviceId))
+    throw new CertificateTaken('cert re-use not permitted');
+}
