@@ -31,6 +31,42 @@ function decodeUtf8(bytes: Buffer): string {
   throw new ProtocolError('plist.encoding', 'not UTF-8', firstInvalidByte(bytes));
 }
 
+const RETURN = 0x0d;
+const LINE_FEED = 0x0a;
+
+/** Whether the byte is the return of a return and line feed pair: the one byte that `withLineFeeds` leaves out. */
+const isLeftOut = (bytes: Buffer, at: number): boolean => bytes[at] === RETURN && bytes[at + 1] === LINE_FEED;
+
+/** A copy in which every line ending is one line feed, as XML 1.0 §2.11 wants it read. (`&#13;` is still to come.) */
+function withLineFeeds(bytes: Buffer): Buffer {
+  const copy = Buffer.alloc(bytes.length);
+  let length = 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    if (isLeftOut(bytes, at)) continue;
+    const byte = bytes[at] ?? 0;
+    copy[length] = byte === RETURN ? LINE_FEED : byte;
+    length += 1;
+  }
+  return copy.subarray(0, length);
+}
+
+/** Where in `bytes` the byte at `offset` of `withLineFeeds(bytes)` comes from. */
+function offsetBefore(bytes: Buffer, offset: number): number {
+  let at = 0;
+  for (let left = offset; left > 0 && at < bytes.length; at += 1) {
+    if (!isLeftOut(bytes, at)) left -= 1;
+  }
+  return at;
+}
+
+function cursorOver(bytes: Buffer): XmlCursor {
+  const hasReturns = bytes.includes(RETURN);
+  const text = decodeUtf8(hasReturns ? withLineFeeds(bytes) : bytes);
+  const byteOffset = (at: number): number => Buffer.byteLength(text.slice(0, at));
+  const toByteOffset = hasReturns ? (at: number) => offsetBefore(bytes, byteOffset(at)) : byteOffset;
+  return new XmlCursor(text, text.charCodeAt(0) === 0xfeff ? 1 : 0, toByteOffset);
+}
+
 /** At `<?xml`. */
 function takeDeclaration(cursor: XmlCursor): void {
   const start = cursor.pos;
@@ -68,8 +104,8 @@ function skipDoctype(cursor: XmlCursor): void {
  * @throws ProtocolError plist.encoding, plist.syntax
  */
 export function openXml(bytes: Buffer): XmlCursor {
-  const text = decodeUtf8(bytes);
-  const cursor = new XmlCursor(text, text.charCodeAt(0) === 0xfeff ? 1 : 0);
+  const cursor = cursorOver(bytes);
+  const { text } = cursor;
   cursor.skipSpace();
   if (/^<\?xml[ \t\r\n]/.test(text.slice(cursor.pos, cursor.pos + 6))) takeDeclaration(cursor);
   cursor.skipMisc();

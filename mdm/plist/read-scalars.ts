@@ -1,4 +1,5 @@
 import { isPlistDate, plistInteger } from './value.ts';
+import { isXmlSpace } from './xml-characters.ts';
 
 /** Longer numbers and dates are not looked at: converting digits costs more than linear time. */
 const MAX_NUMBER_LENGTH = 400;
@@ -9,7 +10,10 @@ const INFINITY = /^([+-]?)inf(?:inity)?$/i;
 const DATE = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$/;
 
 /** XML's white space only: `trim()` would also take no-break spaces and the like. */
-const trimmed = (text: string): string => text.replace(/^[ \t\r\n]+/, '').replace(/[ \t\r\n]+$/, '');
+const trimmed = (text: string): string =>
+  isXmlSpace(text.charCodeAt(0)) || isXmlSpace(text.charCodeAt(text.length - 1))
+    ? text.replace(/^[ \t\r\n]+/, '').replace(/[ \t\r\n]+$/, '')
+    : text;
 
 /** `<integer>`: decimal or `0x` hex with an optional sign; white space around it is allowed. Undefined: not an integer. */
 export function parseIntegerText(raw: string): number | bigint | undefined {
@@ -49,11 +53,28 @@ export function parseDateText(raw: string): Date | undefined {
 }
 
 /** `<data>`: padded base64 with white space anywhere. Undefined: any other character, or padding missing or misplaced. */
-export function parseDataText(raw: string): Buffer | undefined {
-  const text = /[ \t\r\n]/.test(raw) ? raw.replace(/[ \t\r\n]+/g, '') : raw;
-  if (text.length % 4 !== 0) return undefined;
-  const end = text.search(/[^A-Za-z0-9+/]/);
-  const padding = end === -1 ? '' : text.slice(end);
-  // Buffer.from skips what it does not know and takes the URL alphabet too, so everything is checked before.
-  return padding === '' || padding === '=' || padding === '==' ? Buffer.from(text, 'base64') : undefined;
+export function parseDataText(text: string): Buffer | undefined {
+  let digits = 0;
+  let padding = 0;
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    if (isBase64Digit(code)) {
+      if (padding > 0) return undefined;
+      digits += 1;
+    } else if (code === 0x3d) {
+      padding += 1;
+    } else if (!isXmlSpace(code)) {
+      return undefined;
+    }
+  }
+  if (padding > 2 || (digits + padding) % 4 !== 0) return undefined;
+  // Buffer.from skips white space, but also everything else that it does not know, and takes the URL alphabet too.
+  return Buffer.from(text, 'base64');
 }
+
+const isBase64Digit = (code: number): boolean =>
+  (code >= 0x61 && code <= 0x7a) ||
+  (code >= 0x41 && code <= 0x5a) ||
+  (code >= 0x30 && code <= 0x39) ||
+  code === 0x2b ||
+  code === 0x2f;

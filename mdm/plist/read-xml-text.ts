@@ -12,8 +12,8 @@ const PREDEFINED: ReadonlyMap<string, string> = new Map([
 /** `&#x10FFFF;` with a few leading zeros; what is longer is no reference anyone writes. */
 const MAX_REFERENCE_LENGTH = 16;
 
-/** XML 1.0 §2.11: every line ending reads as one line feed. A return written as `&#13;` stays one. */
-const withLineFeeds = (text: string): string => (text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text);
+/** Pieces are joined in runs of this many: one by one, the string would keep a node of its own for each. */
+const PIECES_PER_RUN = 4096;
 
 function expandReference(name: string): string | undefined {
   if (!name.startsWith('#')) return PREDEFINED.get(name);
@@ -29,6 +29,7 @@ function decodeCharacters(cursor: XmlCursor, start: number, end: number): string
   const cdataEnd = text.indexOf(']]>');
   if (cdataEnd !== -1) cursor.refuse('plist.syntax', '"]]>" outside CDATA', start + cdataEnd);
   let decoded = '';
+  let pieces: string[] = [];
   let at = 0;
   for (let amp = text.indexOf('&'); amp !== -1; amp = text.indexOf('&', at)) {
     // Only this far: searching on for a semicolon that never comes would cost quadratic time.
@@ -36,10 +37,14 @@ function decodeCharacters(cursor: XmlCursor, start: number, end: number): string
     const length = reference.indexOf(';');
     const expanded = length === -1 ? undefined : expandReference(reference.slice(0, length));
     if (expanded === undefined) cursor.refuse('plist.syntax', 'unknown or malformed reference', start + amp);
-    decoded += withLineFeeds(text.slice(at, amp)) + expanded;
+    pieces.push(text.slice(at, amp), expanded);
     at = amp + length + 2;
+    if (pieces.length >= PIECES_PER_RUN) {
+      decoded += pieces.join('');
+      pieces = [];
+    }
   }
-  return decoded + withLineFeeds(text.slice(at));
+  return decoded + pieces.join('') + text.slice(at);
 }
 
 /** At `<!` or `<?` inside text: the characters that the markup stands for. */
@@ -57,7 +62,7 @@ function takeMarkupInText(cursor: XmlCursor): string {
   const end = cursor.text.indexOf(']]>', start + 9);
   if (end === -1) cursor.refuse('plist.syntax', 'CDATA is not closed');
   cursor.pos = end + 3;
-  return withLineFeeds(cursor.text.slice(start + 9, end));
+  return cursor.text.slice(start + 9, end);
 }
 
 /** Behind the opening tag of `name`: its text up to and including its closing tag. An element inside is refused. */

@@ -134,6 +134,7 @@ class PlistWriter {
 
 /** Whole numbers that are exact are integers; all else is a real, in the words that Apple's writer uses. */
 function numberElement(value: number): string {
+  if (Object.is(value, -0)) return '<real>-0.0</real>';
   if (Number.isSafeInteger(value)) return `<integer>${value}</integer>`;
   if (Number.isNaN(value)) return '<real>nan</real>';
   if (!Number.isFinite(value)) return value > 0 ? '<real>+infinity</real>' : '<real>-infinity</real>';

@@ -9,3 +9,6 @@ export const isXmlCharacter = (code: number): boolean =>
   code >= 0x20
     ? code <= 0xd7ff || (code >= 0xe000 && code <= 0xfffd) || (code >= 0x10000 && code <= 0x10ffff)
     : code === 0x09 || code === 0x0a || code === 0x0d;
+
+/** XML 1.0 §2.3, production S. */
+export const isXmlSpace = (code: number): boolean => code === 0x20 || code === 0x0a || code === 0x09 || code === 0x0d;

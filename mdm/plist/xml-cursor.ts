@@ -1,4 +1,5 @@
 import { ProtocolError, type ProtocolErrorCode } from '../errors.ts';
+import { isXmlSpace } from './xml-characters.ts';
 
 /** Remembers where a needle is next, so that asking for every element in turn reads the document once, not once each. */
 class NextOccurrence {
@@ -24,8 +25,6 @@ const LESS_THAN = 0x3c;
 const SLASH = 0x2f;
 const GREATER_THAN = 0x3e;
 
-export const isXmlSpace = (code: number): boolean => code === 0x20 || code === 0x0a || code === 0x09 || code === 0x0d;
-
 const ATTRIBUTES = /^(?:[ \t\r\n]+[A-Za-z_:][-A-Za-z0-9_.:]*[ \t\r\n]*=[ \t\r\n]*(?:"[^"<]*"|'[^'<]*'))*[ \t\r\n]*$/;
 const MAX_ATTRIBUTES_LENGTH = 1024;
 
@@ -33,21 +32,22 @@ const MAX_ATTRIBUTES_LENGTH = 1024;
 export class XmlCursor {
   readonly text: string;
   pos: number;
+  private readonly toByteOffset: (at: number) => number;
   private readonly ampersands: NextOccurrence;
-  private readonly carriageReturns: NextOccurrence;
   private readonly cdataEnds: NextOccurrence;
 
-  constructor(text: string, pos: number) {
+  /** `toByteOffset`: where in the bytes that came in a character of `text` is; for errors. */
+  constructor(text: string, pos: number, toByteOffset: (at: number) => number) {
     this.text = text;
     this.pos = pos;
+    this.toByteOffset = toByteOffset;
     this.ampersands = new NextOccurrence(text, '&');
-    this.carriageReturns = new NextOccurrence(text, '\r');
     this.cdataEnds = new NextOccurrence(text, ']]>');
   }
 
   /** @throws ProtocolError always, with the byte offset of the character at `at`. */
   refuse(code: ProtocolErrorCode, message: string, at: number = this.pos): never {
-    throw new ProtocolError(code, message, Buffer.byteLength(this.text.slice(0, at)));
+    throw new ProtocolError(code, message, this.toByteOffset(at));
   }
 
   skipSpace(): void {
@@ -119,10 +119,8 @@ export class XmlCursor {
     this.pos += 1;
   }
 
-  /** Whether the characters from `start` to `end` say something else than they look like (references, CR, `]]>`). */
+  /** Whether the characters from `start` to `end` hold a reference, or the `]]>` that text must not hold. */
   needsDecoding(start: number, end: number): boolean {
-    const hasReference = this.ampersands.isWithin(start, end);
-    const hasReturn = this.carriageReturns.isWithin(start, end);
-    return this.cdataEnds.isWithin(start, end) || hasReference || hasReturn;
+    return this.ampersands.isWithin(start, end) || this.cdataEnds.isWithin(start, end);
   }
 }
