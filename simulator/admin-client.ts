@@ -74,8 +74,14 @@ export class AdminClient {
       const isJson = response.headers.get('content-type')?.includes('json') === true;
       return { status: response.status, body: isJson ? JSON.parse(text) : text };
     } catch (error) {
-      const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
-      throw new AdminRequestError(`${this.#url.origin} does not answer: ${cause}`, null, { cause: error });
+      throw new AdminRequestError(`${this.#url.origin} does not answer: ${reasonOf(error)}`, null, { cause: error });
     }
   }
+}
+
+/** fetch says only "fetch failed"; the reason is its cause, which may have nothing but a code. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof Error)) return String(error);
+  return 'code' in cause && cause.message === '' ? String(cause.code) : cause.message;
 }

@@ -121,6 +121,7 @@ export class SimulatedDevice {
     return this.#options.activity.during(async () => {
       this.#closeChannels('enrolled again');
       this.#identity ??= await this.#obtainIdentity();
+      this.#stopped.signal.throwIfAborted();
       const { random, topic, awaitsConfiguration } = this.#options;
       const enrollment = random.fork(`enrollment/${++this.#enrollments}`);
       this.#state = makeDeviceState(this.model, enrollment.fork('state'));

@@ -80,7 +80,9 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     for (const device of devices) device.stop();
     client.close();
   };
+  signal?.addEventListener('abort', stop, { once: true });
   const { enrolled, failures } = await enrollAll(devices, concurrency, options);
+  signal?.removeEventListener('abort', stop);
   const [first] = failures;
   if (signal?.aborted === true || (enrolled.length === 0 && first !== undefined)) {
     stop();
