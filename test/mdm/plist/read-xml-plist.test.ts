@@ -307,8 +307,10 @@ describe('what is refused', () => {
   });
 
   test('everything unterminated', () => {
-    const complete = '<?xml version="1.0"?><!DOCTYPE plist PUBLIC "a" "b"><plist version="1.0"><!-- c --><dict><key>a</key>'
-      .concat('<array><string>b&amp;<![CDATA[c]]></string><data>AAAA</data><true/></array></dict></plist>');
+    const complete =
+      '<?xml version="1.0"?><!DOCTYPE plist PUBLIC "a" "b"><plist version="1.0"><!-- c --><dict><key>a</key>'.concat(
+        '<array><string>b&amp;<![CDATA[c]]></string><data>AAAA</data><true/></array></dict></plist>',
+      );
     expect(readPlist(Buffer.from(complete)).ok).toBe(true);
     for (let length = 0; length < complete.length; length += 1) {
       expect(refusal(complete.slice(0, length)).code).toBe('plist.syntax');
