@@ -91,8 +91,8 @@ async function makeFolder(
   log(`Making a new ${nameOf(binary.flavour)} ${formatVersion(binary.version)} database in ${folder}.`);
   const unfinished = `${folder}.new-${process.pid}`;
   await mkdir(unfinished, { mode: 0o700 });
-  const { path, args, argv0, env } = await initialiser(binary, unfinished, settings);
-  const { code, stdout, stderr } = await runProgram(path, args, { argv0, env, timeoutMs: 180_000 });
+  const { path, args, argv0 } = await initialiser(binary, unfinished, settings);
+  const { code, stdout, stderr } = await runProgram(path, args, { argv0, cwd: unfinished, timeoutMs: 180_000 });
   if (code !== 0) {
     const output = `${stdout}\n${stderr}`;
     await rm(unfinished, { recursive: true, force: true });
@@ -108,27 +108,24 @@ type Initialiser = {
   readonly path: string;
   readonly argv0: string;
   readonly args: readonly string[];
-  readonly env: NodeJS.ProcessEnv;
 };
 
 async function initialiser(binary: DatabaseBinary, folder: string, settings: readonly string[]): Promise<Initialiser> {
-  // Only what the program needs: nobody's MYSQL_… variables shall change what is made.
-  const env: NodeJS.ProcessEnv = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' };
   if (binary.flavour === 'mysql') {
     const args = ['--no-defaults', '--initialize-insecure', `--datadir=${folder}`, ...settings];
-    return { path: binary.path, argv0: binary.argv0, args, env };
+    return { path: binary.path, argv0: binary.argv0, args };
   }
   const script = await findInstallScript(binary.path);
   const args = [
     '--no-defaults',
     ...(script.baseFolder === undefined ? [] : [`--basedir=${script.baseFolder}`]),
-    `--datadir=${folder}`,
+    '--datadir=.', // where it is run: the script does not quote, and a path may have spaces
     '--auth-root-authentication-method=normal', // root without a password, on a socket that only this user can reach
     '--skip-test-db',
     '--skip-name-resolve',
     ...settings,
   ];
-  return { path: script.path, argv0: script.path, args, env };
+  return { path: script.path, argv0: script.path, args };
 }
 
 /** MariaDB has no --initialize: its SQL files are fed to the server by a script that lies beside it. */

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import { runProgram } from './run-program.ts';
 import { messageOf, StackError } from './stack-error.ts';
 
@@ -105,7 +105,7 @@ async function find<F extends DatabaseFlavour | RedisFlavour>(
 ): Promise<ServerBinary<F> | undefined> {
   for (const variable of sought.variables) {
     const path = env[variable];
-    if (path !== undefined && path !== '') return await takeNamed(sought, variable, path);
+    if (path !== undefined && path !== '') return await takeNamed(sought, variable, resolve(path));
   }
   const tooOld: ServerBinary<F>[] = [];
   for (const program of sought.programs) {

@@ -10,6 +10,7 @@ export type ProgramResult = {
 export type RunOptions = {
   readonly argv0?: string;
   readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
   readonly timeoutMs?: number;
   /** Shows the program's output as it comes instead of returning it. */
   readonly isShown?: boolean;
@@ -23,6 +24,7 @@ export function runProgram(path: string, args: readonly string[], options: RunOp
       stdio: ['ignore', output, output],
       ...(options.argv0 === undefined ? {} : { argv0: options.argv0 }),
       ...(options.env === undefined ? {} : { env: options.env }),
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: 'SIGKILL' }),
     });
     let stdout = '';

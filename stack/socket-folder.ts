@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, lstatSync } from 'node:fs';
+import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makePrivateFolder } from './lock-data-folder.ts';
@@ -21,6 +21,11 @@ export function socketFolder(dataDir: string, temporary: string = tmpdir()): str
   const base = [temporary, '/tmp'].find((folder) => fits(join(folder, name, '0'.repeat(16)))) ?? '/tmp';
   privately(join(base, name));
   return privately(join(base, name, createHash('sha256').update(dataDir).digest('hex').slice(0, 16)));
+}
+
+/** Removes what socketFolder() made outside of the data folder. */
+export function removeSocketFolder(dataDir: string, sockets: string): void {
+  if (sockets !== join(dataDir, 'run')) rmSync(sockets, { recursive: true, force: true });
 }
 
 /** The temporary folder is everybody's: a folder or link that somebody else put there is not trusted. */

@@ -10,7 +10,7 @@ import { lockDataFolder, makePrivateFolder, openDataFolder } from './lock-data-f
 import type { Log } from './log.ts';
 import { startRedisServer } from './redis-server.ts';
 import type { KeptProcess } from './running-process.ts';
-import { socketFolder } from './socket-folder.ts';
+import { removeSocketFolder, socketFolder } from './socket-folder.ts';
 
 export type StackOptions = {
   readonly dataDir: string;
@@ -65,6 +65,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       stoppers.push(() => lock.release());
     }
     const place = preparePlace(dataDir, options);
+    stoppers.push(() => removeSocketFolder(dataDir, place.sockets));
     const database = binaries.database && (await startDatabaseServer(binaries.database, place));
     if (database !== undefined) keep(database);
     const redis = binaries.redis && (await startRedisServer(binaries.redis, place));

@@ -23,8 +23,8 @@ export async function startThrowAwayStack(env: Environment = process.env, log: L
   try {
     const stack = await startStack({
       dataDir,
-      databaseUrl: env.DATABASE_URL,
-      redisUrl: env.REDIS_URL,
+      databaseUrl: env.DATABASE_URL || undefined,
+      redisUrl: env.REDIS_URL || undefined,
       throwAway: true,
       env,
       log,
