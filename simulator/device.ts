@@ -13,6 +13,7 @@ import {
   makeUserTokenUpdate,
 } from './check-in-messages.ts';
 import type { Aftermath } from './commands/command-definition.ts';
+import { ENROLLMENT_PROFILE } from './commands/profiles.ts';
 import type { DeviceCertificate } from './device-certificate.ts';
 import { type DeviceModel, type DeviceUser, drawPushAddress, type PushAddress } from './device-model.ts';
 import { type DeviceState, makeDeviceState } from './device-state.ts';
@@ -126,6 +127,7 @@ export class SimulatedDevice {
       const enrollment = random.fork(`enrollment/${++this.#enrollments}`);
       this.#state = makeDeviceState(this.model, enrollment.fork('state'));
       this.#state.isAwaitingConfiguration = awaitsConfiguration;
+      this.#state.deviceProfiles.set(ENROLLMENT_PROFILE.identifier, ENROLLMENT_PROFILE);
       const open = this.#open(undefined, enrollment.fork('device'));
       this.#deviceChannel = open;
       await this.#require(open, makeAuthenticate(this.model, this.#state, topic));

@@ -12,8 +12,27 @@ import {
 } from './command-definition.ts';
 
 /** The identifier under which the enrollment itself is installed. */
-export const ENROLLMENT_PROFILE_IDENTIFIER = 'org.espalier.enrollment';
+const ENROLLMENT_PROFILE_IDENTIFIER = 'org.espalier.enrollment';
 const MDM_PAYLOAD = 'com.apple.mdm';
+
+/** The profile that every enrolled device has; removing it ends the enrollment. */
+export const ENROLLMENT_PROFILE: InstalledProfile = {
+  identifier: ENROLLMENT_PROFILE_IDENTIFIER,
+  uuid: 'E5A11E12-0000-4000-8000-000000000002',
+  displayName: 'Espalier',
+  organization: undefined,
+  description: undefined,
+  isRemovalDisallowed: false,
+  isSigned: false,
+  isEncrypted: false,
+  payloads: [
+    {
+      type: MDM_PAYLOAD,
+      identifier: `${ENROLLMENT_PROFILE_IDENTIFIER}.mdm`,
+      uuid: 'E5A11E12-0000-4000-8000-000000000003',
+    },
+  ],
+};
 
 /** Configuration and provisioning profiles, and restrictions (apple-protocols §1.4, §10.3). */
 export const PROFILES: CommandTable = {

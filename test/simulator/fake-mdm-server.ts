@@ -20,11 +20,20 @@ export interface CannedReply {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+export interface AdminCall {
+  readonly what: string;
+  readonly body: string;
+  readonly authorization: string | undefined;
+}
+
 type Override = (heard: Heard) => CannedReply | 'hang-up' | undefined;
 
 /** The server's side of the MDM protocol in memory: NanoMDM's queue rules, and replies on demand. It checks no signature. */
 export class FakeMdmServer {
   readonly heard: Heard[] = [];
+  readonly adminCalls: AdminCall[] = [];
+  /** Answers the admin API; by default it is not there. */
+  admin: (call: AdminCall) => Promise<CannedReply> = async () => ({ status: 404 });
   /** Asked for every message before it is handled; what it returns is the reply, and nothing is recorded. */
   override: Override = () => undefined;
   readonly #server: Server;
@@ -82,9 +91,10 @@ export class FakeMdmServer {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks);
+    if (request.url !== '/mdm') return this.#adminCall(request, body);
     const read = readPlist(body);
     const fields = read.ok ? Fields.of(read.value) : undefined;
-    if (fields === undefined || request.method !== 'PUT' || request.url !== '/mdm') return { status: 400 };
+    if (fields === undefined || request.method !== 'PUT') return { status: 400 };
     const contentType = request.headers['content-type'] ?? '';
     const isCheckIn = contentType.startsWith('application/x-apple-aspen-mdm-checkin');
     const heard: Heard = {
@@ -100,6 +110,13 @@ export class FakeMdmServer {
     if (override !== undefined) return override;
     this.heard.push(heard);
     return isCheckIn ? this.#checkIn(heard) : this.#nextCommand(heard);
+  }
+
+  async #adminCall(request: IncomingMessage, body: Buffer): Promise<CannedReply> {
+    const what = `${request.method} ${request.url}`;
+    const call = { what, body: body.toString('utf8'), authorization: request.headers.authorization };
+    this.adminCalls.push(call);
+    return this.admin(call);
   }
 
   #checkIn({ what, enrollmentId, fields }: Heard): CannedReply {
