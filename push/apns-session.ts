@@ -54,22 +54,28 @@ export interface SessionOwner {
 export class ApnsSession {
   readonly #options: SessionOptions;
   readonly #owner: SessionOwner;
+  readonly #socket: tls.TLSSocket;
   readonly #http2: http2.ClientHttp2Session;
   readonly #connectTimer: NodeJS.Timeout;
   #isReady = false;
   #isLeaving = false;
   #isPinging = false;
-  #open = 0;
+  #isEnded = false;
+  /** For each open stream, what ends it when the session does. */
+  readonly #streams = new Set<() => void>();
   #goAway: GoAway | undefined;
   #error: (Error & { code?: unknown }) | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
+  #leaveTimer: NodeJS.Timeout | undefined;
   #lastUseAt = performance.now();
 
   constructor(options: SessionOptions, owner: SessionOwner) {
     this.#options = options;
     this.#owner = owner;
+    const socket = connectTls(options.url, options.secureContext);
+    this.#socket = socket;
     this.#http2 = http2.connect(options.url.origin, {
-      createConnection: () => connectTls(options.url, options.secureContext),
+      createConnection: () => socket,
       settings: { enablePush: false },
     });
     this.#connectTimer = setTimeout(() => {
@@ -83,12 +89,12 @@ export class ApnsSession {
     if (!this.#isReady || this.#isLeaving || this.#isPinging || this.#http2.destroyed || this.#http2.closed) {
       return 0;
     }
-    return (this.#http2.remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY) - this.#open;
+    return (this.#http2.remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY) - this.#streams.size;
   }
 
   /** Whether it is up, has no stream open and is still not allowed any. */
   get isStarved(): boolean {
-    return this.#isReady && this.#open === 0 && this.room <= 0;
+    return this.#isReady && this.#streams.size === 0 && this.room <= 0;
   }
 
   /** Opens a stream for `exchange`. False when it could not be sent at all (and has been settled). */
@@ -101,7 +107,6 @@ export class ApnsSession {
       exchange.settle({ kind: 'unusable', what: 'request', message: messageOf(thrown) });
       return false;
     }
-    this.#open += 1;
     this.#lastUseAt = performance.now();
     this.#follow(exchange, stream);
     stream.end(exchange.body);
@@ -113,8 +118,7 @@ export class ApnsSession {
     if (this.#isLeaving) {
       return;
     }
-    this.#isLeaving = true;
-    this.#owner.leaving(this);
+    this.#beginLeaving();
     if (this.#isReady) {
       this.#http2.close();
     } else {
@@ -122,9 +126,23 @@ export class ApnsSession {
     }
   }
 
+  /** Ends everything now; what is open counts as broken by `error`. */
   destroy(error: Error): void {
     this.#error ??= error;
     this.#http2.destroy(error);
+    // Node would first wait for what is still to be written, which a peer that is gone never takes.
+    this.#socket.destroy();
+  }
+
+  #beginLeaving(): void {
+    this.#isLeaving = true;
+    const { requestTimeoutMs, pingTimeoutMs } = this.#options;
+    // The last stream is over by then; only a peer that does not let us go keeps it longer.
+    this.#leaveTimer = setTimeout(
+      () => this.destroy(new Error('not closed in time')),
+      requestTimeoutMs + pingTimeoutMs,
+    );
+    this.#owner.leaving(this);
   }
 
   #listen(): void {
@@ -146,15 +164,30 @@ export class ApnsSession {
       const { reason } = readPushError(Buffer.from(data ?? []));
       this.#goAway = { errorCode, lastStreamId, ...(reason === undefined ? {} : { reason }) };
       if (!this.#isLeaving) {
-        this.#isLeaving = true;
-        this.#owner.leaving(this);
+        this.#beginLeaving();
       }
     });
-    session.on('close', () => {
-      clearTimeout(this.#connectTimer);
-      clearTimeout(this.#idleTimer);
-      this.#owner.ended(this, !this.#isReady, this.#failure(undefined));
-    });
+    session.on('close', () => this.#end());
+    // A TLS alert after a TLS 1.3 handshake (our certificate refused, for one) reaches only the socket: Node 24 leaves
+    // the session destroyed without `error` or `close`, and the socket open.
+    this.#socket.on('error', (error) => this.destroy(error));
+    // Later than the streams' own ends, which may still hold an answer.
+    this.#socket.on('close', () => setImmediate(() => this.#end()));
+  }
+
+  #end(): void {
+    if (this.#isEnded) {
+      return;
+    }
+    this.#isEnded = true;
+    clearTimeout(this.#connectTimer);
+    clearTimeout(this.#idleTimer);
+    clearTimeout(this.#leaveTimer);
+    this.#http2.destroy();
+    for (const endStream of [...this.#streams]) {
+      endStream();
+    }
+    this.#owner.ended(this, !this.#isReady, this.#failure(undefined));
   }
 
   #follow(exchange: Exchange, stream: http2.ClientHttp2Stream): void {
@@ -194,9 +227,11 @@ export class ApnsSession {
     stream.on('error', (reported) => {
       error = reported;
     });
-    stream.on('close', () => {
+    const end = (): void => {
+      if (!this.#streams.delete(end)) {
+        return;
+      }
       clearTimeout(timer);
-      this.#open -= 1;
       this.#lastUseAt = performance.now();
       if (status === undefined && !isOver) {
         this.#breakOff(exchange, stream, error);
@@ -205,7 +240,9 @@ export class ApnsSession {
         this.#owner.answered(exchange, readAnswer(status, head, body), this);
       }
       this.#owner.freed();
-    });
+    };
+    this.#streams.add(end);
+    stream.on('close', end);
   }
 
   /** A stream closed without an answer. */
@@ -225,7 +262,10 @@ export class ApnsSession {
     }
     const cause = this.#error ?? error;
     const code = cause !== undefined && 'code' in cause && typeof cause.code === 'string' ? { code: cause.code } : {};
-    const message = cause?.message ?? 'the connection closed before an answer';
+    // OpenSSL's `reason` is the readable part of its message.
+    const reason =
+      cause !== undefined && 'reason' in cause && typeof cause.reason === 'string' ? cause.reason : undefined;
+    const message = reason ?? cause?.message ?? 'the connection closed before an answer';
     return { kind: 'failure', message: `Post "${this.#options.url.origin}": ${message}`, ...code };
   }
 
@@ -254,7 +294,7 @@ export class ApnsSession {
   /** At most one PING per idle period: APNs takes more for abuse (apple-protocols §2.4). */
   #watchIdle(waitMs: number): void {
     this.#idleTimer = setTimeout(() => {
-      const idleMs = this.#open > 0 ? 0 : performance.now() - this.#lastUseAt;
+      const idleMs = this.#streams.size > 0 ? 0 : performance.now() - this.#lastUseAt;
       const leftMs = this.#options.pingAfterIdleMs - idleMs;
       if (leftMs <= 0) {
         this.#verify();

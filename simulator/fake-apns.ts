@@ -172,13 +172,6 @@ export class FakeApns {
     }
   }
 
-  /** Stops reading from every connection that is open, as a host that vanished: not even PING is answered. */
-  freeze(): void {
-    for (const socket of this.#sockets) {
-      socket.pause();
-    }
-  }
-
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const session of this.#sessions) {
