@@ -62,7 +62,7 @@ export async function take(db: Executor, kind: JobKind, keys: readonly string[])
   if (keys.length === 0) return [];
   return db.rows<TakenRow>(
     `SELECT \`key\`, stamp, attempts FROM outbox FORCE INDEX (PRIMARY)
-     WHERE kind = ? AND \`key\` IN (?) AND due_at <= NOW(6) AND failed_at IS NULL`,
+     WHERE kind = ? AND \`key\` IN (?) AND due_at <= NOW(6) AND failed_at IS NULL ORDER BY \`key\``,
     [kind, sortKeys(keys)],
   );
 }
@@ -74,6 +74,7 @@ export async function lockOutboxRows(
   keys: readonly string[],
   wait: boolean,
 ): Promise<string[]> {
+  if (keys.length === 0) return [];
   const rows = await db.rows<{ key: string }>(
     `SELECT \`key\` FROM outbox FORCE INDEX (PRIMARY) WHERE kind = ? AND \`key\` IN (?) ORDER BY \`key\` FOR UPDATE${wait ? '' : ' SKIP LOCKED'}`,
     [kind, sortKeys(keys)],
@@ -142,13 +143,25 @@ export async function fail(
   return (await readState(db, kind, key))?.failed ?? false;
 }
 
-/** Counts an attempt before it is made: for a key that may kill its process and so could never record its failure. */
-export async function countAttempt(db: Executor, kind: JobKind, key: string): Promise<OutboxState | undefined> {
-  await db.run(
-    'UPDATE outbox FORCE INDEX (PRIMARY) SET attempts = LEAST(attempts + 1, 65535) WHERE kind = ? AND `key` = ? AND failed_at IS NULL',
-    [kind, key],
+/**
+ * Counts an attempt before it is made: for a key that may kill its process and so could never record its failure. A row that is not due is not
+ * counted: nothing will be run.
+ * @returns `counted`; `nothing` when there is no work; `exhausted` when all attempts were made and none came back
+ */
+export async function countAttempt(
+  db: Executor,
+  kind: JobKind,
+  key: string,
+  limit: number,
+): Promise<'counted' | 'nothing' | 'exhausted'> {
+  const { affectedRows } = await db.run(
+    `UPDATE outbox FORCE INDEX (PRIMARY) SET attempts = LEAST(attempts + 1, 65535)
+     WHERE kind = ? AND \`key\` = ? AND attempts < ? AND due_at <= NOW(6) AND failed_at IS NULL`,
+    [kind, key, limit],
   );
-  return readState(db, kind, key);
+  if (affectedRows === 1) return 'counted';
+  const [row] = await take(db, kind, [key]);
+  return row !== undefined && row.attempts >= limit ? 'exhausted' : 'nothing';
 }
 
 /** The row of one key, or undefined when nothing is owed. */
@@ -192,11 +205,12 @@ export const look = (db: Executor, kind: JobKind, limit: number): Promise<Overdu
     [kind, limit],
   );
 
-/** Puts off the next look at rows that were just published. */
+/** Puts off the next look at rows that were just published. One that failed or set its next alarm meanwhile keeps its own time. */
 export async function lease(db: Executor, kind: JobKind, keys: readonly string[]): Promise<void> {
   for (const slice of slices(sortKeys(keys))) {
     await db.run(
-      `UPDATE outbox FORCE INDEX (PRIMARY) SET look_at = NOW(6) + INTERVAL ${micro(LEASE_MS)} MICROSECOND WHERE kind = ? AND \`key\` IN (?) AND failed_at IS NULL`,
+      `UPDATE outbox FORCE INDEX (PRIMARY) SET look_at = NOW(6) + INTERVAL ${micro(LEASE_MS)} MICROSECOND
+       WHERE kind = ? AND \`key\` IN (?) AND due_at <= NOW(6) AND failed_at IS NULL`,
       [kind, slice],
     );
   }

@@ -2,7 +2,7 @@ import type { JobKind } from '../domain/job-kinds.ts';
 import { type Executor, executorOn } from './connection.ts';
 import type { Db } from './db.ts';
 import { isContention } from './errors.ts';
-import { GRACE_MS, newStamp, owe, settle, settleUntil, sortKeys, type TakenRow } from './outbox.ts';
+import { GRACE_MS, newStamp, owe, settle, settleUntil, type TakenRow } from './outbox.ts';
 
 const MAX_RUNS = 10;
 
@@ -36,52 +36,64 @@ interface Debt {
 class Ledger {
   readonly owed = new Map<JobKind, Map<string, Debt>>();
   readonly settled = new Map<JobKind, TakenRow[]>();
-  readonly alarms: { kind: JobKind; row: TakenRow; nextInMs: number }[] = [];
+  readonly alarms = new Map<JobKind, { row: TakenRow; nextInMs: number }[]>();
+  /** What to hint once it is committed. */
+  readonly hints = new Map<JobKind, string[]>();
 
   owe(kind: JobKind, keys: Iterable<string>, { inMs = 0, bulk = false }: OweOptions = {}): TakenRow[] {
     const debts = this.owed.get(kind) ?? new Map<string, Debt>();
     this.owed.set(kind, debts);
-    const isHinted = inMs === 0 && !bulk;
     return [...new Set(keys)].map((key) => {
       const known = debts.get(key);
-      const debt =
-        known && known.dueInMs <= inMs
-          ? known
-          : { stamp: newStamp(), dueInMs: inMs, lookInMs: inMs + (isHinted ? GRACE_MS : 0), isHinted };
-      debts.set(key, debt);
-      return { key, stamp: debt.stamp, attempts: 0 };
+      const dueInMs = Math.min(inMs, known?.dueInMs ?? inMs);
+      const isHinted = known?.isHinted === true || (inMs === 0 && !bulk);
+      const stamp = known?.stamp ?? newStamp();
+      debts.set(key, { stamp, dueInMs, lookInMs: isHinted ? dueInMs + GRACE_MS : dueInMs, isHinted });
+      return { key, stamp, attempts: 0 };
     });
   }
 
-  /** Writes everything; gives back what to hint once it is committed. */
-  async flush(t: Executor): Promise<Map<JobKind, string[]>> {
-    const hints = new Map<JobKind, string[]>();
-    const hint = (kind: JobKind, keys: readonly string[]): void => {
-      if (keys.length > 0) hints.set(kind, [...(hints.get(kind) ?? []), ...keys]);
-    };
-    for (const kind of [...this.owed.keys()].sort()) {
-      const debts = this.owed.get(kind) ?? new Map<string, Debt>();
-      const rows = sortKeys(debts.keys()).flatMap((key) => {
-        const debt = debts.get(key);
-        return debt === undefined ? [] : [{ key, ...debt }];
-      });
+  /**
+   * Writes everything. A key that is settled and owed by the same transaction is its next alarm: it is owed after it is settled, or the earlier
+   * time of the debt just worked off would win over the new one.
+   */
+  async flush(t: Executor): Promise<void> {
+    const ended = new Map([...this.settled].map(([kind, rows]) => [kind, new Set(rows.map((row) => row.key))]));
+    await this.#writeOwed(t, (kind, key) => !(ended.get(kind)?.has(key) ?? false));
+    for (const [kind, rows] of inOrder(this.settled)) this.#hint(kind, await settle(t, kind, rows));
+    for (const [kind, alarms] of inOrder(this.alarms)) {
+      for (const { row, nextInMs } of alarms.sort((a, b) => (a.row.key < b.row.key ? -1 : 1)))
+        if (!(await settleUntil(t, kind, row, nextInMs))) this.#hint(kind, [row.key]);
+    }
+    await this.#writeOwed(t, (kind, key) => ended.get(kind)?.has(key) ?? false);
+  }
+
+  async #writeOwed(t: Executor, isWritten: (kind: JobKind, key: string) => boolean): Promise<void> {
+    for (const [kind, debts] of inOrder(this.owed)) {
+      const rows = [...debts]
+        .filter(([key]) => isWritten(kind, key))
+        .map(([key, debt]) => ({ key, ...debt }))
+        .sort((a, b) => (a.key < b.key ? -1 : 1));
       await owe(t, kind, rows);
-      hint(
+      this.#hint(
         kind,
         rows.filter((row) => row.isHinted).map((row) => row.key),
       );
     }
-    for (const kind of [...this.settled.keys()].sort()) hint(kind, await settle(t, kind, this.settled.get(kind) ?? []));
-    for (const { kind, row, nextInMs } of this.alarms) {
-      if (!(await settleUntil(t, kind, row, nextInMs))) hint(kind, [row.key]);
-    }
-    return hints;
+  }
+
+  #hint(kind: JobKind, keys: readonly string[]): void {
+    if (keys.length > 0) this.hints.set(kind, [...(this.hints.get(kind) ?? []), ...keys]);
   }
 }
 
+const inOrder = <T>(byKind: ReadonlyMap<JobKind, T>): [JobKind, T][] =>
+  [...byKind].sort(([a], [b]) => (a < b ? -1 : 1));
+
 /**
  * Runs `work` in one READ COMMITTED transaction and hints what it owes after the commit. Deadlocks and lock timeouts (1213, 1205) run the whole
- * again, at most ten times, with jitter; so `work` must not do anything outside the transaction. Any other error rolls back and is thrown.
+ * again, at most ten times, with jitter; so `work` must not do anything outside the transaction. Any other error rolls back and is thrown; an
+ * aborted signal throws its reason at once and ends the connection, and with it the transaction.
  * After a lost connection it is unknown whether the commit happened.
  */
 export async function transaction<T>(db: Db, work: (t: Transaction) => Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -97,34 +109,53 @@ export async function transaction<T>(db: Db, work: (t: Transaction) => Promise<T
 }
 
 async function runOnce<T>(db: Db, work: (t: Transaction) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  signal?.throwIfAborted();
   const connection = await db.connect();
-  const onAbort = (): void => connection.destroy();
-  signal?.addEventListener('abort', onAbort, { once: true });
   const ledger = new Ledger();
   const executor = executorOn(connection);
   const t: Transaction = {
     ...executor,
     owe: (kind, keys, options) => ledger.owe(kind, keys, options),
-    settle: (kind, rows) => void ledger.settled.set(kind, [...(ledger.settled.get(kind) ?? []), ...rows]),
-    settleUntil: (kind, row, nextInMs) => void ledger.alarms.push({ kind, row, nextInMs }),
+    settle: (kind, rows) => void push(ledger.settled, kind, rows),
+    settleUntil: (kind, row, nextInMs) => void push(ledger.alarms, kind, [{ row, nextInMs }]),
   };
   let isBroken = false;
   try {
-    signal?.throwIfAborted();
-    await executor.run('START TRANSACTION');
-    const value = await work(t);
-    const hints = await ledger.flush(executor);
-    await executor.run('COMMIT');
-    for (const [kind, keys] of hints) db.hint(kind, keys);
+    const value = await unlessAborted(signal, async () => {
+      await executor.run('START TRANSACTION');
+      const result = await work(t);
+      await ledger.flush(executor);
+      await executor.run('COMMIT');
+      return result;
+    });
+    for (const [kind, keys] of ledger.hints) db.hint(kind, keys);
     return value;
   } catch (error) {
-    await executor.run('ROLLBACK').catch(() => {
-      isBroken = true;
-    });
+    if (signal?.aborted) isBroken = true;
+    else
+      await executor.run('ROLLBACK').catch(() => {
+        isBroken = true;
+      });
     throw error;
   } finally {
-    signal?.removeEventListener('abort', onAbort);
-    if (isBroken || signal?.aborted) connection.destroy();
+    if (isBroken) connection.destroy();
     else connection.release();
   }
+}
+
+function push<T>(lists: Map<JobKind, T[]>, kind: JobKind, items: readonly T[]): void {
+  lists.set(kind, [...(lists.get(kind) ?? []), ...items]);
+}
+
+/** Rejects as soon as the signal is aborted: the statement under way may wait for a lock, and a destroyed connection never answers it. */
+function unlessAborted<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  if (signal === undefined) return work();
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    void work()
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }

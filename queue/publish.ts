@@ -4,6 +4,8 @@ import type { JobQueues } from './queues.ts';
 
 /** Keys held while Redis is slow or away; beyond that they are dropped: their rows remain. */
 const MAX_HELD = 50_000;
+/** Jobs per addBulk: more make one pipeline slow (stack-2026 §1.11). */
+const JOBS_PER_CALL = 1_000;
 
 interface Lane {
   /** Keys to publish together, and keys that need a job of their own. */
@@ -19,6 +21,7 @@ interface Lane {
 export class Publisher {
   readonly #queues: JobQueues;
   readonly #lanes: Record<JobKind, Lane>;
+  /** Keys that were not handed to Redis. */
   dropped = 0;
 
   constructor(queues: JobQueues) {
@@ -39,9 +42,11 @@ export class Publisher {
     lane.flight ??= this.#fly(kind, lane);
   }
 
-  /** Resolves when everything hinted so far was handed to Redis or dropped. */
-  async drain(): Promise<void> {
-    await Promise.all(Object.values(this.#lanes).map((lane) => lane.flight));
+  /** Resolves when everything hinted so far was handed to Redis or dropped, or after the limit. */
+  async drain(limitMs = 10_000): Promise<void> {
+    const limit = AbortSignal.timeout(limitMs);
+    const flights = Promise.all(Object.values(this.#lanes).map((lane) => lane.flight));
+    await Promise.race([flights, new Promise((resolve) => limit.addEventListener('abort', resolve))]);
   }
 
   async #fly(kind: JobKind, lane: Lane): Promise<void> {
@@ -51,12 +56,16 @@ export class Publisher {
       const batches = [...slices([...lane.held], OUTBOX_BATCH), ...[...lane.alone].map((key) => [key])];
       lane.held = new Set();
       lane.alone = new Set();
-      try {
-        await this.#queues[kind].addBulk(batches.map((keys) => ({ name: kind, data: { v: 1, keys } })));
-      } catch {
-        this.dropped += batches.length;
-      }
+      for (const some of slices(batches, JOBS_PER_CALL)) await this.#add(kind, some);
     }
     lane.flight = undefined;
+  }
+
+  async #add(kind: JobKind, batches: readonly string[][]): Promise<void> {
+    try {
+      await this.#queues[kind].addBulk(batches.map((keys) => ({ name: kind, data: { v: 1, keys } })));
+    } catch {
+      this.dropped += batches.reduce((sum, keys) => sum + keys.length, 0);
+    }
   }
 }

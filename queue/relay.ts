@@ -96,6 +96,8 @@ export class Relay {
         const failed = page.filter((row) => row.failed === 1).map((row) => row.key);
         if (failed.length > 0) publisher.hint(kind, failed, { alone: true });
         await publisher.drain();
+        // The epoch says rebuilding still: the next leader begins anew.
+        if (this.#isStopped) return count;
         count += page.length;
         after = page.at(-1)?.key ?? after;
         await holdLease(db, LEASE_NAME, this.#holder, LEASE_MS);

@@ -1,20 +1,20 @@
 import { z } from 'zod';
 import type { Log } from '../config/log.ts';
 import type { Db } from '../db/db.ts';
-import { isConnectionLoss } from '../db/errors.ts';
 import { type OutboxState, readState, retry } from '../db/outbox.ts';
+import { transaction } from '../db/transaction.ts';
 import type { Job } from '../queue/define-job.ts';
 import type { Publisher } from '../queue/publish.ts';
-import { type RunResult, runCounted, runKeys } from './run-keys.ts';
+import { isLost, type RunResult, runCounted, runKeys } from './run-keys.ts';
 
 const JOB_DATA = z.object({ v: z.literal(1), keys: z.array(z.string().min(1).max(96)).min(1).max(256) });
 
 /** What BullMQ tells of a job; the part of its Job class that decides anything here. */
 export interface JobRun {
   readonly data: unknown;
-  /** ≥ 1: the job failed before, so a person pressed Retry (jobs are added with one attempt). */
+  /** ≥ 1: the job failed before (jobs are added with one attempt), so a person pressed Retry. */
   readonly attemptsMade: number;
-  /** ≥ 1: its worker was killed or lost its lock. */
+  /** ≥ 1: its worker was killed or lost its lock. Kept by BullMQ when the job is retried: such a job never counts as a person's wish. */
   readonly stalledCounter: number;
 }
 
@@ -28,7 +28,7 @@ export interface RunJobOptions {
 }
 
 /**
- * Every run of every job goes through here, once: parse, time limit, logging, metrics, and the decision what a failure means.
+ * Every run of every job goes through here, once: parse, logging, metrics, and the decision what a failure means.
  * A job that comes back without an error says nothing about its rows; rows decide. It fails only to be *shown*: a single key whose row is failed.
  */
 export async function runJob(
@@ -38,44 +38,48 @@ export async function runJob(
   signal: AbortSignal,
 ): Promise<{ done: number; failed: number }> {
   const { keys } = JOB_DATA.parse(run.data);
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(job.timeoutMs)]);
   const startedAt = performance.now();
-  let outcome: 'done' | 'failed' | 'lost' = 'lost';
+  let outcome: 'done' | 'failed' | 'lost' = 'failed';
   try {
-    const result = await runDecided(options, job, keys, run, limited);
-    outcome = result.failures.size > 0 ? 'failed' : 'done';
+    const result = await runDecided(options, job, keys, run, signal);
+    if (result.failures.size === 0) outcome = 'done';
     report(options, job, result);
     const [error] = result.failures.values();
-    if (run.attemptsMade >= 1 && error !== undefined) throw error;
+    if (isPressed(run) && error !== undefined) throw error;
     return { done: result.done, failed: result.failures.size };
   } catch (error) {
-    if (!isConnectionLoss(error)) throw error;
+    if (!isLost(error, signal)) throw error;
+    outcome = 'lost';
     options.log.warn('job.lost', { kind: job.kind, keys: keys.length, error });
+    // Told to stop: somebody else can go on at once. With the database away the relay is soon enough.
+    if (signal.aborted) options.publisher.hint(job.kind, keys);
     return { done: 0, failed: keys.length };
   } finally {
     options.metrics.observeRun(job.kind, outcome, (performance.now() - startedAt) / 1000, keys.length);
   }
 }
 
+const isPressed = (run: JobRun): boolean => run.attemptsMade >= 1 && run.stalledCounter === 0;
+
 async function runDecided(
-  options: RunJobOptions,
+  { db, publisher }: RunJobOptions,
   job: Job,
   keys: string[],
   run: JobRun,
   signal: AbortSignal,
 ): Promise<RunResult> {
-  const { db } = options;
   const [key] = keys;
+  const isStalled = run.stalledCounter >= 1;
   if (keys.length > 1 || key === undefined)
-    return run.stalledCounter >= 1 ? runCounted(db, job, keys, signal) : runKeys(db, job, keys, signal);
+    return isStalled ? runCounted(db, job, keys, signal) : runKeys(db, job, keys, signal);
   const state = await readState(db, job.kind, key);
   if (state === undefined) return { done: 1, failures: new Map(), exhausted: [] };
-  if (run.attemptsMade >= 1) await retry(db, job.kind, [key]);
-  else if (state.failed) throw new FailedRow(state);
+  if (isPressed(run)) await transaction(db, (t) => retry(t, job.kind, [key]));
+  else if (state.failed && !isStalled) throw new FailedRow(state);
+  // Shown by a fresh job: pressing Retry on this one could not be told from its worker being killed again.
+  else if (state.failed) publisher.hint(job.kind, [key], { alone: true });
   // A key that has failed before may be one that kills its process.
-  return run.stalledCounter >= 1 || state.attempts > 0
-    ? runCounted(db, job, keys, signal)
-    : runKeys(db, job, keys, signal);
+  return isStalled || state.attempts > 0 ? runCounted(db, job, keys, signal) : runKeys(db, job, keys, signal);
 }
 
 /** A row without attempts left, as Bull Board's Failed list shows it. */

@@ -1,13 +1,15 @@
 import type { Db } from '../db/db.ts';
 import { isConnectionLoss } from '../db/errors.ts';
-import { countAttempt, fail, type TakenRow, take } from '../db/outbox.ts';
-import { transaction } from '../db/transaction.ts';
+import { countAttempt, fail, lockOutboxRows, take } from '../db/outbox.ts';
+import { type Transaction, transaction } from '../db/transaction.ts';
 import { backoffMs, type DatabaseJob, type Job, type OutsideJob } from '../queue/define-job.ts';
 import { GiveUp, RetryLater } from '../queue/errors.ts';
 
 /** Singles of a failed batch side by side. */
 const SIDE_BY_SIDE = 4;
 const SKIPPED_AGAIN_MS = 5;
+/** More than a row can count: never reached. */
+const NO_LIMIT = 65_536;
 
 export interface RunResult {
   /** Keys whose work was done or found done already. */
@@ -17,79 +19,106 @@ export interface RunResult {
   readonly exhausted: readonly string[];
 }
 
+/** Whether a run ended without saying anything about its keys: the database is away, or this worker was told to stop. The rows remain. */
+export const isLost = (error: unknown, signal: AbortSignal): boolean => signal.aborted || isConnectionLoss(error);
+
 /**
  * Runs keys of one kind: all in one transaction; when that fails, one by one, and those that fail are recorded in their row.
- * @throws only when the database is away: the rows remain and the relay brings them back
+ * @throws only what isLost tells: nothing is recorded then, and the relay brings the rows back
  */
 export async function runKeys(db: Db, job: Job, keys: readonly string[], signal: AbortSignal): Promise<RunResult> {
   try {
-    return await runTogether(db, job, keys, signal);
+    return job.effect === 'outside'
+      ? await runOutside(db, job, keys, signal)
+      : await runTogether(db, job, keys, signal);
   } catch (error) {
-    if (isConnectionLoss(error)) throw error;
-    if (keys.length === 1) return recordFailure(db, job, keys[0] ?? '', error, false);
+    if (isLost(error, signal)) throw error;
+    const [key] = keys;
+    if (keys.length === 1 && key !== undefined) return recordFailure(db, job, key, error, false);
     return runSingly(db, job, keys, signal, false);
   }
 }
 
 /**
  * Runs keys one by one and counts each attempt, committed, before it is made: for keys of a job whose worker was killed. One of them may be the killer,
- * and a killer records nothing.
+ * and a killer records nothing. Those that were counted before come last, so that their companions get done first.
  */
-export const runCounted = (db: Db, job: Job, keys: readonly string[], signal: AbortSignal): Promise<RunResult> =>
-  runSingly(db, job, keys, signal, true);
-
-async function runTogether(db: Db, job: Job, keys: readonly string[], signal: AbortSignal): Promise<RunResult> {
-  if (job.effect === 'outside') return runOutside(db, job, keys, signal);
-  const skipped = await runLocked(db, job, keys, false, signal);
-  if (skipped.length > 0) {
-    await new Promise((resolve) => setTimeout(resolve, SKIPPED_AGAIN_MS));
-    const held = await runLocked(db, job, skipped, false, signal);
-    if (held.length > 0) return runSingly(db, job, held, signal, false);
-  }
-  return { done: keys.length, failures: new Map(), exhausted: [] };
+export async function runCounted(db: Db, job: Job, keys: readonly string[], signal: AbortSignal): Promise<RunResult> {
+  const rows = await take(db, job.kind, keys);
+  const inOrder = rows.sort((a, b) => a.attempts - b.attempts).map((row) => row.key);
+  return merge([done(keys.length - rows.length), await runSingly(db, job, inOrder, signal, true)]);
 }
 
-/** Lock → take → run → settle. @returns the keys whose lock somebody else holds */
+/** Held keys and keys in trouble are left for a transaction of their own: neither holds up nor spoils the batch. */
+async function runTogether(db: Db, job: DatabaseJob, keys: readonly string[], signal: AbortSignal): Promise<RunResult> {
+  const first = await runLocked(db, job, keys, false, signal);
+  if (first.held.length > 0) await new Promise((resolve) => setTimeout(resolve, SKIPPED_AGAIN_MS));
+  const again = first.held.length > 0 ? await runLocked(db, job, first.held, false, signal) : first;
+  const held = again.held;
+  const troubled = [...new Set([...first.troubled, ...again.troubled])];
+  return merge([
+    done(keys.length - held.length - troubled.length),
+    await runSingly(db, job, held, signal, false),
+    await runSingly(db, job, troubled, signal, true),
+  ]);
+}
+
+interface Left {
+  /** Keys whose lock somebody else holds, or that have no domain row to lock. */
+  readonly held: readonly string[];
+  /** Keys that failed before. */
+  readonly troubled: readonly string[];
+}
+
+/** Lock → take → run → settle. @returns the keys that it did not run */
 async function runLocked(
   db: Db,
   job: DatabaseJob,
   keys: readonly string[],
   wait: boolean,
   signal: AbortSignal,
-): Promise<string[]> {
-  return transaction(
-    db,
-    async (t) => {
-      const locked = await job.lock(t, keys, wait);
-      const rows = await take(t, job.kind, wait ? keys : locked);
-      if (rows.length > 0) {
-        const next = await job.run(
-          t,
-          rows.map((row) => row.key),
-        );
-        if (next === undefined) t.settle(job.kind, rows);
-        else for (const row of rows) t.settleUntil(job.kind, row, next.nextInMs);
-      }
-      return wait ? [] : keys.filter((key) => !locked.includes(key));
-    },
-    signal,
-  );
+): Promise<Left> {
+  const work = async (t: Transaction): Promise<Left> => {
+    const locked = await job.lock(t, keys, wait);
+    const held = keys.filter((key) => !locked.includes(key));
+    // A key whose domain row is gone: its twins meet at the outbox row, the only lock there is.
+    const orphans = wait ? await lockOutboxRows(t, job.kind, held, true) : [];
+    const taken = await take(t, job.kind, [...locked, ...orphans]);
+    const rows = keys.length > 1 ? taken.filter((row) => row.attempts === 0) : taken;
+    if (rows.length > 0) {
+      const next = await job.run(
+        t,
+        rows.map((row) => row.key),
+      );
+      if (next === undefined) t.settle(job.kind, rows);
+      else for (const row of rows) t.settleUntil(job.kind, row, next.nextInMs);
+    }
+    const troubled = taken.filter((row) => !rows.includes(row)).map((row) => row.key);
+    return { held: wait ? [] : held, troubled };
+  };
+  return transaction(db, work, withLimit(job, signal));
 }
 
+/** Take → I/O → one transaction that records the outcome and settles. */
 async function runOutside(db: Db, job: OutsideJob, keys: readonly string[], signal: AbortSignal): Promise<RunResult> {
   const rows = await take(db, job.kind, keys);
-  if (rows.length === 0) return { done: keys.length, failures: new Map(), exhausted: [] };
-  const outcome = await job.run(rows, signal);
-  const done = rows.filter((row: TakenRow) => !outcome.failures.has(row.key));
+  if (rows.length === 0) return done(keys.length);
+  const outcome = await job.run(rows, withLimit(job, signal));
   await transaction(db, async (t) => {
     await outcome.record(t);
-    t.settle(job.kind, done);
+    t.settle(
+      job.kind,
+      rows.filter((row) => !outcome.failures.has(row.key)),
+    );
   });
-  const results = await Promise.all(
-    [...outcome.failures].map(([key, error]) => recordFailure(db, job, key, error, false)),
-  );
-  return merge([{ done: keys.length - outcome.failures.size, failures: new Map(), exhausted: [] }, ...results]);
+  const results = [done(keys.length - outcome.failures.size)];
+  for (const [key, error] of outcome.failures) results.push(await recordFailure(db, job, key, error, false));
+  return merge(results);
 }
+
+/** The time limit holds for one transaction or one piece of I/O, not for a job: the slow one must not use up the time of its companions. */
+const withLimit = (job: Job, signal: AbortSignal): AbortSignal =>
+  AbortSignal.any([signal, AbortSignal.timeout(job.timeoutMs)]);
 
 async function runSingly(
   db: Db,
@@ -112,32 +141,38 @@ async function runSingly(
 async function runOne(db: Db, job: Job, key: string, signal: AbortSignal, isCounted: boolean): Promise<RunResult> {
   try {
     if (isCounted) {
-      const state = await countAttempt(db, job.kind, key);
-      if (state !== undefined && state.attempts > job.attempts)
-        throw new GiveUp('the process was killed at each attempt');
+      const count = await transaction(db, (t) => countAttempt(t, job.kind, key, limitOf(job)));
+      if (count === 'nothing') return done(1);
+      if (count === 'exhausted') throw new GiveUp('the process died at each attempt');
     }
     if (job.effect === 'outside') return await runOutside(db, job, [key], signal);
     await runLocked(db, job, [key], true, signal);
-    return { done: 1, failures: new Map(), exhausted: [] };
+    return done(1);
   } catch (error) {
-    if (isConnectionLoss(error)) throw error;
+    if (isLost(error, signal)) throw error;
     return recordFailure(db, job, key, error, isCounted);
   }
 }
 
 async function recordFailure(db: Db, job: Job, key: string, thrown: unknown, isCounted: boolean): Promise<RunResult> {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  const [row] = await take(db, job.kind, [key]);
-  const attempt = (row?.attempts ?? 0) + (isCounted ? 0 : 1);
-  const delayMs = error instanceof RetryLater ? error.delayMs : undefined;
-  const isFailed = await fail(db, job.kind, key, {
-    error: error.message,
-    backoffMs: delayMs ?? backoffMs(job, Math.max(attempt, 1)),
-    limit: error instanceof GiveUp ? 0 : Math.min(job.attempts, 65_536),
-    counted: isCounted,
+  const isFailed = await transaction(db, async (t) => {
+    const [row] = await take(t, job.kind, [key]);
+    const attempt = (row?.attempts ?? 0) + (isCounted ? 0 : 1);
+    const delayMs = error instanceof RetryLater ? error.delayMs : undefined;
+    return fail(t, job.kind, key, {
+      error: error.message,
+      backoffMs: delayMs ?? backoffMs(job, Math.max(attempt, 1)),
+      limit: error instanceof GiveUp ? 0 : limitOf(job),
+      counted: isCounted,
+    });
   });
   return { done: 0, failures: new Map([[key, error]]), exhausted: isFailed ? [key] : [] };
 }
+
+const limitOf = (job: Job): number => Math.min(job.attempts, NO_LIMIT);
+
+const done = (count: number): RunResult => ({ done: count, failures: new Map(), exhausted: [] });
 
 const merge = (results: readonly RunResult[]): RunResult => ({
   done: results.reduce((sum, result) => sum + result.done, 0),

@@ -5,9 +5,10 @@ import { workerOptions } from '../queue/redis.ts';
 import type { RunJobOptions } from './run-job.ts';
 import { runJob } from './run-job.ts';
 
-/** The same everywhere: workers with different intervals block each other's stall checks. */
-const STALLED_INTERVAL_MS = 30_000;
-const LOCK_MS = 30_000;
+/** How long a job may go without a sign of life, and how often that is checked. The same everywhere: mixed values block each other's checks. */
+const STALLED_AFTER_MS = 30_000;
+/** Rows count attempts. BullMQ's own limit would fail a job without running it, and show it as if its rows had failed. */
+const MAX_STALLED = 1_000;
 
 export interface WorkersOptions extends RunJobOptions {
   readonly jobs: Readonly<Record<JobKind, Job>>;
@@ -15,6 +16,7 @@ export interface WorkersOptions extends RunJobOptions {
   readonly redisUrl: string;
   readonly prefix: string;
   readonly concurrency?: number | undefined;
+  readonly stalledAfterMs?: number;
 }
 
 export interface RunningWorker {
@@ -85,8 +87,9 @@ function startWorker(options: WorkersOptions, job: Job): { worker: Worker; runni
       connection: workerOptions(options.redisUrl),
       prefix: options.prefix,
       concurrency: options.concurrency ?? job.concurrency,
-      lockDuration: LOCK_MS,
-      stalledInterval: STALLED_INTERVAL_MS,
+      lockDuration: options.stalledAfterMs ?? STALLED_AFTER_MS,
+      stalledInterval: options.stalledAfterMs ?? STALLED_AFTER_MS,
+      maxStalledCount: MAX_STALLED,
       metrics: { maxDataPoints: 60 * 24 },
     },
   );

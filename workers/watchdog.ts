@@ -3,7 +3,7 @@ import type { RunningWorker } from './start-workers.ts';
 
 export interface WatchdogOptions {
   readonly running: readonly RunningWorker[];
-  /** Jobs waiting in the queue of a kind; rejects when Redis is away. */
+  /** Jobs waiting in the queue of a kind, 0 for a paused one; rejects when Redis is away. */
   waiting(kind: JobKind): Promise<number>;
   /** Called once with the kind that stands still. The process should end: whoever started it starts it again. */
   onStuck(kind: JobKind): void;
@@ -23,9 +23,11 @@ export function startWatchdog({
   stuckAfterMs = 90_000,
 }: WatchdogOptions): () => void {
   const waitingSince = new Map<JobKind, number>();
+  let isStopped = false;
   const check = async (): Promise<void> => {
     for (const { kind, active, lastMovedAt } of running) {
       const count = await waiting(kind).catch(() => 0);
+      if (isStopped) return;
       if (count === 0 || active() > 0) waitingSince.delete(kind);
       else if (!waitingSince.has(kind)) waitingSince.set(kind, Date.now());
       const since = Math.max(waitingSince.get(kind) ?? Number.POSITIVE_INFINITY, lastMovedAt());
@@ -34,5 +36,8 @@ export function startWatchdog({
     timer = setTimeout(check, everyMs);
   };
   let timer = setTimeout(check, everyMs);
-  return () => clearTimeout(timer);
+  return () => {
+    isStopped = true;
+    clearTimeout(timer);
+  };
 }
