@@ -78,8 +78,10 @@ async function greet(socketPath: string): Promise<void> {
     await connection.query(
       `CREATE DATABASE IF NOT EXISTS ${DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci`,
     );
-  } finally {
+    await connection.end();
+  } catch (error) {
     connection.destroy();
+    throw error;
   }
 }
 
