@@ -46,10 +46,10 @@ const DEFAULTS = { concurrency: 2, attempts: 8, backoffCapMs: 60_000, timeoutMs:
 type Definition<T extends Job> = Omit<T, keyof typeof DEFAULTS> & Partial<typeof DEFAULTS>;
 
 /** Defines a kind of job; each is one file in `workers/`. The top of its `run` says what makes running it twice safe. */
-export function defineJob<T extends Job>(job: Definition<T>): T;
-export function defineJob(job: Definition<DatabaseJob> | Definition<OutsideJob>): Job {
-  return { ...DEFAULTS, ...job };
-}
+export const defineJob = <T extends Job>(job: Definition<T>): Definition<T> & typeof DEFAULTS => ({
+  ...DEFAULTS,
+  ...job,
+});
 
 /** Milliseconds to wait after the n-th failed run (n from 1): 1 s, 2 s, 4 s … up to the cap. */
 export const backoffMs = (job: Job, attempt: number): number =>
