@@ -26,11 +26,10 @@ const MAX_LENGTH = 1024 * 1024;
  */
 export function readPushCertificate(pem: string | Buffer): Result<PushCertificate> {
   if (pem.length > MAX_LENGTH) return invalid('push certificate too long');
-  // Files glued together without a newline between END and BEGIN.
-  const text = pem.toString('latin1').replaceAll('----------', '-----\n-----');
   let certificateBlock: PemBlock | undefined;
   let keyBlock: PemBlock | undefined;
-  for (const block of readPem(text) ?? []) {
+  // Files glued together without a newline between END and BEGIN are no matter: readPem does not go by lines.
+  for (const block of readPem(pem.toString('latin1')) ?? []) {
     if (block.label === 'CERTIFICATE') certificateBlock = block;
     else if (!/^(.+ )?PRIVATE KEY$/.test(block.label)) return invalid(`unrecognized PEM type: "${block.label}"`);
     else if (isEncrypted(block)) return invalid('private key PEM appears to be encrypted');

@@ -72,6 +72,10 @@ describe('DeviceTrust (nanomdm §10 #94)', () => {
     const deviceBelow = await makeIdentity({ issuer: plain });
     expect(verdict(deviceBelow, { ownCaPem: ca.pem, intermediatesPem: [plain.pem] })).toBe('certificate.untrusted');
     expect(verdict(deviceBelow, { rootsPem: [plain.pem] })).toBe('certificate.untrusted');
+    const unmarked = await issued({ commonName: 'Unmarked' });
+    expect(verdict(await makeIdentity({ issuer: unmarked }), { rootsPem: [unmarked.pem] })).toBe(
+      'certificate.untrusted',
+    );
     const noSign = await makeIdentity({ commonName: 'No sign', ca: true, keyUsage: KEY_USAGE.digitalSignature });
     expect(verdict(await makeIdentity({ issuer: noSign }), { rootsPem: [noSign.pem] })).toBe('certificate.untrusted');
     const sign = await makeIdentity({ commonName: 'Sign', ca: true, keyUsage: KEY_USAGE.keyCertSign });
@@ -112,6 +116,9 @@ describe('DeviceTrust (nanomdm §10 #94)', () => {
     const renewed = await makeIdentity({ commonName: 'Middle', ca: true, issuer: root, keys });
     const device = await makeIdentity({ issuer: old });
     expect(verdict(device, { rootsPem: [root.pem], intermediatesPem: [old.pem, renewed.pem] })).toBe('other');
+    expect(verdict(device, { rootsPem: [old.pem, renewed.pem] })).toBe('other');
+    expect(verdict(device, { ownCaPem: old.pem + renewed.pem })).toBe('own');
+    expect(verdict(device, { ownCaPem: old.pem })).toBe('certificate.expired');
   });
 
   test('eight links at most, and loops end', async () => {

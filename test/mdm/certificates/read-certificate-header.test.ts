@@ -57,6 +57,12 @@ describe('query-escaped PEM (nanomdm §10 #20, #95)', () => {
     expect(outcome(value)).toBe('certificate.syntax');
   });
 
+  test('a malformed escape anywhere', () => {
+    expect(outcome(`%20text%20${encodeURIComponent(device.pem)}`)).toBe('first');
+    for (const malformed of ['%GK', '%2', '%'])
+      expect(outcome(encodeURIComponent(device.pem) + malformed)).toBe('certificate.syntax');
+  });
+
   test('of several blocks the first counts, and what follows is not even looked at', () => {
     expect(outcome(encodeURIComponent(device.pem + second.pem))).toBe('first');
     expect(outcome(encodeURIComponent(`${second.pem}-----BEGIN CERTIFICATE-----\nbroken`))).toBe('second');
