@@ -1,8 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readPlist } from '../mdm/plist/read-plist.ts';
-import type { Activity } from './activity.ts';
 import { Availability } from './availability.ts';
-import type { Behaviour } from './behaviour.ts';
 import {
   type CheckIn,
   deviceKeys,
@@ -14,49 +12,18 @@ import {
 } from './check-in-messages.ts';
 import type { Aftermath } from './commands/command-definition.ts';
 import { ENROLLMENT_PROFILE } from './commands/profiles.ts';
+import type { DeclarativeClient } from './declarations/synchronize-declarations.ts';
 import type { DeviceCertificate } from './device-certificate.ts';
 import { type DeviceModel, type DeviceUser, drawPushAddress, type PushAddress } from './device-model.ts';
+import type { DeviceOptions, Lifecycle } from './device-options.ts';
 import { type DeviceState, makeDeviceState } from './device-state.ts';
 import { DeviceGone, EnrollmentError } from './enrollment-error.ts';
-import type { IdentitySource } from './identity-source.ts';
-import type { EnrollmentLedger, Ledger } from './ledger.ts';
-import type { MdmClient, Reply } from './mdm-client.ts';
+import type { EnrollmentLedger } from './ledger.ts';
+import type { Reply } from './mdm-client.ts';
 import { type OpenChannel, openChannel } from './open-channel.ts';
 import { Fields, type WritableValue } from './plist-fields.ts';
 import type { Random } from './random.ts';
 import { readRefusalCode } from './read-refusal.ts';
-
-/** Where a device tells its push tokens: the fake APNs. */
-export interface PushRegistry {
-  register(
-    tokenHex: string,
-    registration: { readonly topic: string; readonly pushMagic: string; readonly onPush: () => void },
-  ): void;
-  unregister(tokenHex: string): void;
-}
-
-export interface DeviceOptions {
-  readonly model: DeviceModel;
-  readonly random: Random;
-  readonly topic: string;
-  readonly keyType: 'rsa' | 'ec';
-  readonly client: MdmClient;
-  readonly identitySource: IdentitySource;
-  readonly pushRegistry: PushRegistry;
-  readonly ledger: Ledger;
-  readonly activity: Activity;
-  readonly behaviour: Behaviour;
-  /** Waits in Setup Assistant for DeviceConfigured. */
-  readonly awaitsConfiguration: boolean;
-  /** Escrows a bootstrap token at enrollment; Macs only. */
-  readonly escrowsBootstrapToken: boolean;
-  /** Opens the user channel at enrollment, where the model has a user. */
-  readonly opensUserChannel: boolean;
-  /** How often a check-in of the enrollment is tried before it counts as failed. */
-  readonly enrollmentAttempts: number;
-}
-
-export type Lifecycle = 'new' | 'enrolled' | 'erased' | 'removed';
 
 /** One Mac, iPhone, iPad or Apple TV, as its server sees it (apple-protocols §10). */
 export class SimulatedDevice {
@@ -107,6 +74,11 @@ export class SimulatedDevice {
 
   get ledger(): EnrollmentLedger {
     return this.#options.ledger.of(this.udid);
+  }
+
+  /** The declarations of the device channel, and what the device made of them. */
+  get declarations(): DeclarativeClient | undefined {
+    return this.#deviceChannel?.declarations;
   }
 
   /** Where pushes reach the device channel. */
@@ -239,9 +211,8 @@ export class SimulatedDevice {
       random,
       availability: this.availability,
       identity: () => this.#identity ?? identity,
-      afterwards: async (aftermath) => {
+      onAftermath: (aftermath) => {
         this.#aftermath = aftermath;
-        return false;
       },
       onRefused: (reply) => this.#onRefused(reply),
       onConversed: () => this.#carryOutAftermath(),

@@ -1,7 +1,8 @@
 import { Activity } from './activity.ts';
 import { type Behaviour, GOOD_BEHAVIOUR } from './behaviour.ts';
-import { type PushRegistry, SimulatedDevice } from './device.ts';
+import { SimulatedDevice } from './device.ts';
 import { drawDeviceModel, type Platform } from './device-model.ts';
+import type { PushRegistry } from './device-options.ts';
 import type { IdentitySource } from './identity-source.ts';
 import { Ledger } from './ledger.ts';
 import { MdmClient } from './mdm-client.ts';

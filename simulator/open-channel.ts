@@ -2,8 +2,9 @@ import type { Activity } from './activity.ts';
 import { answerCommand, placeOf } from './answer-command.ts';
 import type { Availability } from './availability.ts';
 import type { Behaviour } from './behaviour.ts';
-import { deviceKeys, enrollmentIdOf, type IdentityKeys, userKeys } from './check-in-messages.ts';
+import { deviceKeys, enrollmentIdOf, type IdentityKeys, makeCheckIn, userKeys } from './check-in-messages.ts';
 import type { Aftermath } from './commands/command-definition.ts';
+import { DeclarativeClient } from './declarations/synchronize-declarations.ts';
 import type { DeviceCertificate } from './device-certificate.ts';
 import { DeviceChannel } from './device-channel.ts';
 import { type DeviceModel, type DeviceUser, drawPushAddress, type PushAddress } from './device-model.ts';
@@ -19,6 +20,7 @@ export interface OpenChannel {
   readonly keys: IdentityKeys;
   readonly channel: DeviceChannel;
   readonly poller: Poller;
+  readonly declarations: DeclarativeClient;
   push: PushAddress;
 }
 
@@ -35,7 +37,8 @@ export interface OpenChannelOptions {
   readonly client: MdmClient;
   /** The identity of the moment: it may be renewed while the channel is open. */
   readonly identity: () => DeviceCertificate;
-  readonly afterwards: (aftermath: Aftermath) => Promise<boolean>;
+  /** What is left to be done at the end of this connection, which ends now. */
+  readonly onAftermath: (aftermath: Aftermath) => void;
   readonly onRefused: (reply: Reply) => void;
   /** Runs at the end of each connection. */
   readonly onConversed: () => Promise<void>;
@@ -66,7 +69,14 @@ export function openChannel(options: OpenChannelOptions): OpenChannel {
         identityCertificate: identity().certificateDer,
         tokenHex: opened.push.tokenHex,
       }),
-    afterwards: options.afterwards,
+    afterwards: async (aftermath) => {
+      if (aftermath !== 'synchronize-declarations') {
+        options.onAftermath(aftermath);
+        return false;
+      }
+      await opened.declarations.synchronize();
+      return true;
+    },
     onRefused: options.onRefused,
   });
   const poller = new Poller({
@@ -79,6 +89,15 @@ export function openChannel(options: OpenChannelOptions): OpenChannel {
     notNowRetryMs: behaviour.notNowRetryMs,
     signal: channel.signal,
   });
-  const opened: OpenChannel = { enrollmentId, keys, channel, poller, push: drawPushAddress(random.fork('push')) };
+  const declarations = new DeclarativeClient({
+    model,
+    state,
+    request: async (Endpoint, Data) => {
+      const reply = await channel.checkIn(makeCheckIn('DeclarativeManagement', keys, { Endpoint, Data }), 1);
+      return reply?.status === 200 ? reply.body : undefined;
+    },
+  });
+  const push = drawPushAddress(random.fork('push'));
+  const opened: OpenChannel = { enrollmentId, keys, channel, poller, declarations, push };
   return opened;
 }

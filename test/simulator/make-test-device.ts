@@ -1,8 +1,9 @@
 import { createCertificateAuthority } from '../../mdm/certificates/certificate-authority.ts';
 import { Activity } from '../../simulator/activity.ts';
 import { type Behaviour, GOOD_BEHAVIOUR } from '../../simulator/behaviour.ts';
-import { type DeviceOptions, type PushRegistry, SimulatedDevice } from '../../simulator/device.ts';
+import { SimulatedDevice } from '../../simulator/device.ts';
 import { drawDeviceModel, type Platform } from '../../simulator/device-model.ts';
+import type { DeviceOptions, PushRegistry } from '../../simulator/device-options.ts';
 import { givenCa, type IdentitySource } from '../../simulator/identity-source.ts';
 import { Ledger } from '../../simulator/ledger.ts';
 import { MdmClient } from '../../simulator/mdm-client.ts';
