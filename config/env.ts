@@ -68,6 +68,7 @@ export const ENVIRONMENT = z.object({
     .describe("Apple's Activation Lock escrow service"),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info'),
   METRICS_PORT: port.optional().describe('serve /metrics, /healthz and /readyz there instead of to loopback only'),
+  WORKER_METRICS_PORT: port.optional().describe('serve /metrics and /healthz of a worker process there'),
   DATABASE_POOL: positive.default(16).describe('connections of one process'),
   WORKER_QUEUES: z.string().default('').describe('job kinds of this worker, comma-separated; * as suffix; default all'),
   WORKER_CONCURRENCY: positive.optional().describe('jobs side by side per kind; default per kind'),
@@ -104,10 +105,16 @@ export function flagsToVariables(args: readonly string[]): Record<string, string
 }
 
 /** Reads and checks the whole environment of a server or worker, see {@link readVariables}. */
-export const readEnvironment = (
+export function readEnvironment(
   args: readonly string[] = process.argv.slice(2),
   variables: NodeJS.ProcessEnv = process.env,
-): Environment => readVariables(ENVIRONMENT, args, variables);
+): Environment {
+  const environment = readVariables(ENVIRONMENT, args, variables);
+  if (environment.CERT_HEADER !== '' && environment.TRUST_PROXY === '') {
+    throw new EnvironmentError('wrong configuration:\n  TRUST_PROXY: must name the proxies that may send CERT_HEADER');
+  }
+  return environment;
+}
 
 /**
  * Reads and checks the variables of a schema; flags win over variables, empty variables count as unset.

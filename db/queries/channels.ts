@@ -10,6 +10,7 @@ export interface Channel {
 
 /** The channels of these (folded) enrollment keys. Primary use of the unique index `enrollment_key`. */
 export async function readChannels(db: Executor, keys: readonly string[]): Promise<Map<string, Channel>> {
+  if (keys.length === 0) return new Map();
   const rows = await db.rows<{ key: string; enrollmentId: number; hostId: number; deviceId: number }>(
     `SELECT e.enrollment_key AS \`key\`, e.id AS enrollmentId, e.host_id AS hostId, d.id AS deviceId
      FROM enrollments e JOIN enrollments d ON d.host_id = e.host_id AND d.is_device = 1

@@ -1,0 +1,68 @@
+import { createBullBoard } from '@bull-board/api';
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import { ExpressAdapter } from '@bull-board/express';
+import express, { type RequestHandler, type Router } from 'express';
+import helmet from 'helmet';
+import { JOB_KINDS } from '../domain/job-kinds.ts';
+import type { JobQueues } from '../queue/queues.ts';
+import type { ApiAuth } from './auth/authenticate-api.ts';
+
+export const BOARD_PATH = '/admin/queues';
+
+/** A board over all queues; one for observers, on which nothing can be pressed, and one for the others. */
+function createBoard(queues: JobQueues, readOnlyMode: boolean): RequestHandler {
+  const adapter = new ExpressAdapter();
+  adapter.setBasePath(BOARD_PATH);
+  createBullBoard({
+    queues: JOB_KINDS.map(
+      (kind) =>
+        new BullMQAdapter(queues[kind], {
+          readOnlyMode,
+          allowRetries: !readOnlyMode,
+          description: 'Jobs are hints; the outbox in MySQL is what is owed',
+        }),
+    ),
+    serverAdapter: adapter,
+    options: { uiConfig: { boardTitle: 'Espalier', hideDocsLink: true } },
+  });
+  return adapter.getRouter() as RequestHandler;
+}
+
+/**
+ * Bull Board behind the API's keys: observers read, operators and admins may retry, pause and clean. Its forms have no CSRF token and browsers send Basic
+ * credentials by themselves, so whatever changes something must come from the same origin.
+ */
+export function boardRouter(queues: JobQueues, auth: ApiAuth): Router {
+  const router = express.Router();
+  const [observers, others] = [createBoard(queues, true), createBoard(queues, false)];
+  router.use(
+    helmet({
+      contentSecurityPolicy: {
+        useDefaults: false,
+        directives: {
+          defaultSrc: ["'self'"],
+          styleSrc: ["'self'", "'unsafe-inline'"],
+          imgSrc: ["'self'", 'data:'],
+          fontSrc: ["'self'"],
+          objectSrc: ["'none'"],
+          frameAncestors: ["'none'"],
+        },
+      },
+      strictTransportSecurity: false,
+    }),
+  );
+  router.use(auth.require('observer'));
+  router.use((request, response, next) => {
+    const site = request.headers['sec-fetch-site'];
+    const isForeign = site !== undefined && site !== 'same-origin' && site !== 'none';
+    const origin = request.headers.origin;
+    const isOtherOrigin = origin !== undefined && URL.parse(origin)?.host !== request.headers.host;
+    if (request.method !== 'GET' && request.method !== 'HEAD' && (isForeign || isOtherOrigin))
+      response.status(403).json({ error: 'not from this site' });
+    else next();
+  });
+  router.use((request, response, next) =>
+    (response.locals.apiKey?.role === 'observer' ? observers : others)(request, response, next),
+  );
+  return router;
+}
