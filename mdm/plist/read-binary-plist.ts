@@ -144,8 +144,6 @@ class BinaryPlistReader {
     if (this.stack.length >= this.maxDepth) refuseBinary('plist.limit', `nested deeper than ${this.maxDepth}`, offset);
     const references = kind === BINARY_KIND.DICT ? count * 2 : count;
     requireBytes(this.objects, at, references * this.objects.referenceSize);
-    if (this.nodes + references > this.maxNodes)
-      refuseBinary('plist.limit', `more than ${this.maxNodes} values`, offset);
     this.open.add(index);
     this.stack.push({ index, container, count, at, next: 0 });
     return container;

@@ -53,14 +53,11 @@ function guessName(text: string, at: number): ElementName | undefined {
   }
 }
 
-/** At `<`: the name of the element that opens here, `pos` being moved behind it. */
+/** At `<`: the name of the element that opens here, `pos` being moved behind it. A longer name fails at finishOpenTag. */
 function takeName(cursor: XmlCursor): ElementName {
   const { text, pos } = cursor;
   const name = guessName(text, pos + 1);
   if (name === undefined || !text.startsWith(name, pos + 1)) return cursor.refuse('plist.syntax', 'unknown element');
-  const after = text.charCodeAt(pos + 1 + name.length);
-  // `>`, `/` or white space; anything else goes on with the name.
-  if (after !== 0x3e && after !== 0x2f && after > 0x20) return cursor.refuse('plist.syntax', 'unknown element');
   cursor.pos = pos + 1 + name.length;
   return name;
 }
@@ -80,11 +77,14 @@ function takeScalar(cursor: XmlCursor, name: ScalarName, isClosed: boolean): Pli
   return value;
 }
 
-function takeKey(cursor: XmlCursor, maxLength: number): string {
+/** Behind `<key`: keeps the key in its dict's frame until its value comes. */
+function takeKey(cursor: XmlCursor, frame: Frame | undefined, maxLength: number): void {
   const start = cursor.pos;
+  if (frame?.name !== 'dict') cursor.refuse('plist.syntax', 'key outside a dict');
+  if (frame.key !== undefined) cursor.refuse('plist.syntax', 'key without a value');
   const key = cursor.finishOpenTag() ? '' : takeText(cursor, 'key');
   if (key.length > maxLength) cursor.refuse('plist.limit', `key longer than ${maxLength}`, start);
-  return key;
+  frame.key = key;
 }
 
 function place(cursor: XmlCursor, frame: Frame, value: PlistValue): void {
@@ -127,9 +127,7 @@ function takeValue(cursor: XmlCursor, limits: PlistLimits): PlistValue {
     } else {
       const name = takeName(cursor);
       if (name === 'key') {
-        if (frame?.name !== 'dict') return cursor.refuse('plist.syntax', 'key outside a dict', start);
-        if (frame.key !== undefined) cursor.refuse('plist.syntax', 'key without a value', start);
-        frame.key = takeKey(cursor, limits.maxKeyLength);
+        takeKey(cursor, frame, limits.maxKeyLength);
         continue;
       }
       if (name === 'plist') return cursor.refuse('plist.syntax', 'plist inside a plist', start);

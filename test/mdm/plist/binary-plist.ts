@@ -2,6 +2,7 @@
 export interface BinaryLies {
   readonly top?: number;
   readonly count?: number;
+  /** 2 unless told; the table is written in 2 or 4. */
   readonly offsetSize?: number;
   readonly referenceSize?: number;
   readonly tableAt?: bigint;
@@ -16,8 +17,10 @@ export function binaryPlist(objects: readonly (readonly number[])[], lies: Binar
     offsets.push(body.length);
     body.push(...object);
   }
-  const table = Buffer.alloc(objects.length * 2);
-  for (const [index, offset] of (lies.offsets ?? offsets).entries()) table.writeUInt16BE(offset, index * 2);
+  const offsetSize = lies.offsetSize === 4 ? 4 : 2;
+  const table = Buffer.alloc(objects.length * offsetSize);
+  for (const [index, offset] of (lies.offsets ?? offsets).entries())
+    table.writeUIntBE(offset, index * offsetSize, offsetSize);
   const trailer = Buffer.alloc(32);
   trailer[6] = lies.offsetSize ?? 2;
   trailer[7] = lies.referenceSize ?? 1;

@@ -174,6 +174,18 @@ describe('limits', () => {
     expect(refusal(binaryLaughs(14, 14))).toBe('plist.limit: more than 65536 values');
   });
 
+  test('values are counted across containers', () => {
+    const array = (count: number, first: number): number[] => [
+      ...[0xaf, 0x11, count >> 8, count & 0xff, first],
+      ...Array<number>(count - 1).fill(2),
+    ];
+    // The root, 30,000 in it (one of them an array), and what is in that one.
+    const document = (count: number): Buffer =>
+      binaryPlist([array(30_000, 1), array(count, 2), [9]], { offsetSize: 4 });
+    expect(refusal(document(35_535))).toBe('was read');
+    expect(refusal(document(35_536))).toBe('plist.limit: more than 65536 values');
+  });
+
   test('references to one large string add up to its size as often', () => {
     const text = [0x5f, 0x12, 0, 0, 0x80, 0, ...Array<number>(32_768).fill(0x61)];
     const document = binaryPlist([[0xaf, 0x11, 0x27, 0x10, ...Array<number>(10_000).fill(1)], text]);

@@ -290,6 +290,7 @@ describe('what is refused', () => {
     ['too much padding', '<data>AAAA====</data>', 'plist.syntax'],
     ['three signs of padding', '<data>A===</data>', 'plist.syntax'],
     ['padding inside', '<data>AA==AA==</data>', 'plist.syntax'],
+    ['a digit behind padding', '<data>AA=A</data>', 'plist.syntax'],
     ['base64 of the URL kind', '<data>-_-_</data>', 'plist.syntax'],
     ['no base64 at all', '<data>AA*=</data>', 'plist.syntax'],
     ['a letter that is no base64', '<data>AAAé</data>', 'plist.syntax'],
@@ -333,6 +334,8 @@ describe('where an error is', () => {
   test('bytes that are not UTF-8, replacement characters before them', () => {
     const document = Buffer.concat([Buffer.from('<string>\ufffdé\ufffd'), Buffer.from([0xff, 0x41])]);
     expect(refusal(document)).toStrictEqual({ code: 'plist.encoding', offset: 16 });
+    const likeReplacement = Buffer.from('3c737472696e673eefbf41', 'hex');
+    expect(refusal(likeReplacement)).toStrictEqual({ code: 'plist.encoding', offset: 8 });
   });
 
   test('the message does not repeat what was sent', () => {
