@@ -20,7 +20,7 @@ export interface JobRun {
 
 export interface RunJobOptions {
   readonly db: Db;
-  readonly publisher: Publisher;
+  readonly publisher: Pick<Publisher, 'hint'>;
   readonly log: Log;
   readonly metrics: {
     observeRun(kind: string, outcome: 'done' | 'failed' | 'lost', seconds: number, keys: number): void;
