@@ -44,6 +44,7 @@ export class DeviceChannel {
   readonly ledger: EnrollmentLedger;
   readonly #options: ChannelOptions;
   readonly #closed = new AbortController();
+  readonly #idle: Report;
   readonly #executed = new ExecutedCommands<Report>();
   readonly #draws: {
     readonly notNow: Random;
@@ -62,6 +63,7 @@ export class DeviceChannel {
       duplicate: random.fork('duplicate'),
       slow: random.fork('slow'),
     };
+    this.#idle = this.#makeReport(null, 'Idle');
   }
 
   /** Aborts once the channel is closed. */
@@ -92,7 +94,7 @@ export class DeviceChannel {
    * status that was sent.
    */
   async converse(): Promise<ReportStatus> {
-    let report = this.#makeReport(null, 'Idle');
+    let report = this.#idle;
     for (;;) {
       const reply = await this.#sendReport(report);
       const goesOn = report.aftermath === undefined || (await this.#options.afterwards(report.aftermath));
@@ -135,8 +137,11 @@ export class DeviceChannel {
     const { commandUUID } = read;
     const requestType = read.kind === 'command' ? read.requestType : '';
     ledger.add({ kind: 'command.delivered', commandUUID, requestType });
-    const before = this.#executed.reportOf(commandUUID);
-    if (before !== undefined) return { ...before, aftermath: undefined };
+    const before = this.#executed.find(commandUUID);
+    if (before !== undefined) {
+      const report = before.report ?? this.#makeReport(commandUUID, before.status);
+      return { ...report, aftermath: undefined };
+    }
     await this.#think();
     if (this.#isNotNow(requestType)) return this.#makeReport(commandUUID, 'NotNow');
     const answer = read.kind === 'command' ? this.#answer(requestType, read.command) : malformed('No Command');

@@ -29,6 +29,8 @@ export class MdmClient {
   readonly #url: URL;
   readonly #agent: HttpAgent;
   readonly #timeoutMs: number;
+  /** Of bodies that are sent again: every Idle of a channel is the same, and signing is half of a device's work. */
+  readonly #signatures = new WeakMap<Buffer, { readonly by: DeviceCertificate; readonly signature: string }>();
 
   constructor({ url, maxSockets = 64, timeoutMs = 60_000, ca }: MdmClientOptions) {
     this.#url = new URL('mdm', url.endsWith('/') ? url : `${url}/`);
@@ -47,7 +49,7 @@ export class MdmClient {
       'Content-Type': contentType,
       'Content-Length': body.length,
       'User-Agent': 'MDM/1.0',
-      'Mdm-Signature': signMdm(body, identity),
+      'Mdm-Signature': this.#sign(body, identity),
     };
     try {
       return await this.#send(headers, body);
@@ -55,6 +57,14 @@ export class MdmClient {
       if (error instanceof StaleConnection) return this.#send(headers, body);
       throw error;
     }
+  }
+
+  #sign(body: Buffer, identity: DeviceCertificate): string {
+    const known = this.#signatures.get(body);
+    if (known?.by === identity) return known.signature;
+    const signature = signMdm(body, identity);
+    this.#signatures.set(body, { by: identity, signature });
+    return signature;
   }
 
   close(): void {

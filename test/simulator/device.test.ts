@@ -239,9 +239,12 @@ describe('faults', () => {
     for (let number = 0; number < 51; number++) enqueue(number);
     await device.poll();
     enqueue(0);
+    enqueue(20);
     enqueue(50);
     await device.poll();
     expect(device.ledger.command('C0')?.executed).toBe(2);
+    expect(device.ledger.command('C20')).toMatchObject({ delivered: 2, executed: 1 });
+    expect(server.reportsOf('C20').map(({ what }) => what)).toEqual(['Acknowledged', 'Acknowledged']);
     expect(device.ledger.command('C50')?.executed).toBe(1);
   });
 
