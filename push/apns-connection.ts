@@ -231,9 +231,10 @@ export class ApnsConnection {
         this.#troubles += 1;
       }
       if (isNeverReady) {
+        // These first: the incident may open the circuit, whose text is for pushes that were not tried.
+        this.refuseWaiting(failure);
         this.#order += 1;
         this.#blame(this.#order);
-        this.refuseWaiting(failure);
       }
       this.#pump();
       this.#finishDraining();
@@ -257,9 +258,9 @@ export class ApnsConnection {
       this.#starvedTimer = undefined;
       if (this.#current === session && session.isStarved) {
         const message = `Post "${this.#url.origin}": no stream allowed within ${this.#options.requestTimeoutMs} ms`;
+        this.refuseWaiting({ kind: 'failure', code: 'ETIMEDOUT', message });
         this.#order += 1;
         this.#blame(this.#order);
-        this.refuseWaiting({ kind: 'failure', code: 'ETIMEDOUT', message });
         session.leave();
       }
     }, this.#options.requestTimeoutMs);

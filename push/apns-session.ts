@@ -121,6 +121,7 @@ export class ApnsSession {
     this.#beginLeaving();
     if (this.#isReady) {
       this.#http2.close();
+      this.#hangUpWhenDone();
     } else {
       this.destroy(new Error('closed before it was connected'));
     }
@@ -145,6 +146,13 @@ export class ApnsSession {
     this.#owner.leaving(this);
   }
 
+  /** Once its streams are over a session that leaves closes its socket: Node would wait for the peer to do so. */
+  #hangUpWhenDone(): void {
+    if (this.#isLeaving && this.#streams.size === 0) {
+      setImmediate(() => this.#socket.destroySoon());
+    }
+  }
+
   #listen(): void {
     const session = this.#http2;
     session.on('remoteSettings', () => {
@@ -166,6 +174,7 @@ export class ApnsSession {
       if (!this.#isLeaving) {
         this.#beginLeaving();
       }
+      this.#hangUpWhenDone();
     });
     session.on('close', () => this.#end());
     // A TLS alert after a TLS 1.3 handshake (our certificate refused, for one) reaches only the socket: Node 24 leaves
@@ -240,6 +249,7 @@ export class ApnsSession {
         this.#owner.answered(exchange, readAnswer(status, head, body), this);
       }
       this.#owner.freed();
+      this.#hangUpWhenDone();
     };
     this.#streams.add(end);
     stream.on('close', end);
