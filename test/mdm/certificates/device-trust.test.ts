@@ -50,7 +50,7 @@ describe('DeviceTrust (nanomdm §10 #94)', () => {
     expect(verdict(await makeIdentity(), { ownCaPem: ca.pem })).toBe('certificate.untrusted');
     expect(verdict(ca, { ownCaPem: ca.pem })).toBe('certificate.untrusted');
     expect(verdict(await issued(), {})).toBe('certificate.untrusted');
-    // Both authorities of one name in the bundles: each finds its own.
+    // Both authorities of one name in the bundles: each finds its own (our form of nanomdm §10 #22).
     const both = { ownCaPem: ca.pem, rootsPem: [impostor.pem] };
     expect(verdict(await issued(), both)).toBe('own');
     expect(verdict(await issued({ issuer: impostor }), both)).toBe('other');

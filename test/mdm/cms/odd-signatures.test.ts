@@ -58,6 +58,14 @@ describe('soundly signed, oddly built', () => {
     expect(outcome({ certificates: [writeElement(0xa1, writeInteger(1)), signer.der] })).toBe('signer');
   });
 
+  test('the same serial number from another issuer is another certificate', async () => {
+    const otherCa = await makeIdentity({ ca: true, commonName: 'Other CA' });
+    const serialNumber = Buffer.from(signer.certificate.serialNumber, 'hex');
+    const namesake = await makeIdentity({ issuer: otherCa, commonName: 'namesake', serialNumber });
+    expect(outcome({ certificates: [namesake.der, signer.der] })).toBe('signer');
+    expect(outcome({ certificates: [namesake.der] })).toBe('certificate.missing');
+  });
+
   test('a sound signature over the body does not excuse other content attached (nanomdm §10 #93)', () => {
     expect(outcome({ content: body })).toBe('signer');
     expect(outcome({ content: Buffer.from('<plist/>') })).toBe('cms.signature');
