@@ -25,9 +25,9 @@ const PROLOG = `<?xml version="1.0" encoding="UTF-8"?>
 `;
 
 /** No such character: the text is written as it is. Surrogates are here because half of a pair cannot be written at all. */
-const SPECIAL = /[^\t\n -%'-;=?-\u0084\u0086-\u2027\u2029-\ud7ff\ue000-\ufffd]/;
-// Readers turn a bare return into a line feed (XML 1.0 §2.11), and those of XML 1.1 also U+0085 and U+2028.
-const ESCAPED = /[&<>\r\u0085\u2028]/g;
+const SPECIAL = /[^\t\n -%'-;=?-\u0084\u0086-\u2027\u202a-\ud7ff\ue000-\ufffd]/;
+// Readers turn a bare return into a line feed (XML 1.0 §2.11), those of XML 1.1 also U+0085 and U+2028, and some also U+2029.
+const ESCAPED = /[&<>\r\u0085\u2028\u2029]/g;
 const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' };
 
 class PlistWriter {

@@ -30,11 +30,8 @@ function theirs(value: PlistValue): TheirValue {
   return value instanceof Uint8Array ? new Uint8Array(value) : value;
 }
 
-// The npm package throws on `__proto__`, and drops empty keys' values; its parser takes U+0085 and U+2028 for line ends.
-const tame = plistText.map((text) => `k${text.replace(/[\u0085\u2028\r]/g, '')}`);
-const tameScalar = plainScalar.map((value) =>
-  typeof value === 'string' ? value.replace(/[\u0085\u2028\r]/g, '') : value,
-);
+// The npm package throws on a key `__proto__`, and drops the value of an empty key.
+const tame = plistText.map((text) => `k${text}`);
 
 describe('round trips', () => {
   test('whatever is written is read back, in either form', () => {
@@ -51,7 +48,7 @@ describe('round trips', () => {
 describe('against the npm package plist', () => {
   test('we read what it writes', () => {
     fc.assert(
-      fc.property(plistTree(tameScalar, tame), (value) => {
+      fc.property(plistTree(plainScalar, tame), (value) => {
         expect(read(build(theirs(value)))).toEqual(value);
       }),
       { numRuns: 700 },
@@ -60,7 +57,7 @@ describe('against the npm package plist', () => {
 
   test('it reads what we write', () => {
     fc.assert(
-      fc.property(plistTree(tameScalar, tame), (value) => {
+      fc.property(plistTree(plainScalar, tame), (value) => {
         expect(ours(parse(writePlist(value).toString('utf8')))).toEqual(value);
       }),
       { numRuns: 700 },
@@ -69,7 +66,7 @@ describe('against the npm package plist', () => {
 
   test('we read what it writes as binary', () => {
     fc.assert(
-      fc.property(plistTree(tameScalar, tame), (value) => {
+      fc.property(plistTree(plainScalar, tame), (value) => {
         expect(read(buildBinary(theirs(value)))).toEqual(value);
       }),
       { numRuns: 700 },

@@ -21,6 +21,8 @@ export const plistText: fc.Arbitrary<string> = fc
         '🍎',
         '-->',
         '\u0085',
+        '\u2028',
+        '\u2029',
         '{',
         '(',
       ),

@@ -70,7 +70,7 @@ describe('values', () => {
     ['<string>a\n\tb&#13;</string>', 'a\n\tb\r'],
     ['<string>Café 🍎 &#133;&#8232;</string>', 'Café 🍎 \u0085\u2028'],
     ['<string>&#133;</string>', '\u0085'],
-    ['<string>&#8232;</string>', '\u2028'],
+    ['<string>&#8232;&#8233;</string>', '\u2028\u2029'],
     ['<integer>0</integer>', 0],
     ['<integer>-9007199254740991</integer>', -9007199254740991],
     ['<integer>18446744073709551615</integer>', 18446744073709551615n],
