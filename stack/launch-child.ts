@@ -20,7 +20,7 @@ export type ChildLaunch = {
   readonly onReady?: (message: ReadyMessage) => void;
 };
 
-/** What the server tells us with `process.send` once it listens. */
+/** What a child tells us with `process.send` once it is ready; the server also where it listens. */
 export type ReadyMessage = { readonly ready: true; readonly port?: number };
 
 /**

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { z } from 'zod';
 import { ENVIRONMENT, EnvironmentError, readVariables } from '../config/env.ts';
 import { checkPort } from './check-port.ts';
 import type { Environment } from './find-binaries.ts';
@@ -14,7 +15,6 @@ import { stopOrphan } from './pid-file.ts';
 import type { KeptProcess } from './running-process.ts';
 import { describeExit, keepRunning } from './running-process.ts';
 import { StackError } from './stack-error.ts';
-import type { Stack } from './start-stack.ts';
 import { startStack } from './start-stack.ts';
 import { welcome } from './welcome.ts';
 
@@ -33,8 +33,10 @@ export type EspalierOptions = {
   readonly freeBytes?: FreeBytes;
 };
 
-const SERVER_READY_WITHIN_MS = 120_000;
-const STOP_WITHIN_MS = 30_000; // longer than SHUTDOWN_SECONDS, within which a child stops by itself
+const READY_WITHIN_MS = 120_000;
+const ORPHAN_STOP_WITHIN_MS = 30_000;
+// On top of SHUTDOWN_SECONDS, within which a child stops by itself.
+const STOP_GRACE_MS = 10_000;
 
 /** Runs everything until `stopped` is aborted. Throws StackError when it cannot start; nothing is left running then. */
 export async function runEspalier(options: EspalierOptions): Promise<void> {
@@ -68,17 +70,23 @@ async function startAll(options: EspalierOptions, onStop: OnStop): Promise<void>
   onStop(() => lock.release());
   for (const name of ['migrate', 'server', 'workers']) {
     const pidFile = join(dataDir, 'run', `${name}.pid`);
-    await stopOrphan({ name: `the ${name} process`, pidFile, stopWithinMs: STOP_WITHIN_MS }, log);
+    await stopOrphan({ name: `the ${name} process`, pidFile, stopWithinMs: ORPHAN_STOP_WITHIN_MS }, log);
   }
   const keys = readKeys(given, dataDir);
-  const { HOST, PORT, PUBLIC_URL } = checkVariables(keys.variables);
+  const { HOST, PORT, PUBLIC_URL, SHUTDOWN_SECONDS } = checkVariables(keys.variables);
   await checkPort(HOST, PORT);
   stopped.throwIfAborted();
   const { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl } = given;
   const stack = await startStack({ ...options, dataDir, databaseUrl, redisUrl, env: given, lock });
   onStop(() => stack.stop(hurried));
 
-  const programs = programsOn(stack, { ...keys.variables, DATA_DIR: dataDir, PORT: String(PORT) }, dataDir, options);
+  const programs = programsOn(options, dataDir, SHUTDOWN_SECONDS * 1_000 + STOP_GRACE_MS, {
+    ...keys.variables,
+    DATABASE_URL: stack.databaseUrl,
+    REDIS_URL: stack.redisUrl,
+    DATA_DIR: dataDir,
+    PORT: String(PORT),
+  });
   await programs.migrate(scripts.migrate);
   const workers = await programs.keep('workers', scripts.workers);
   onStop(() => workers.stop(hurried));
@@ -101,7 +109,7 @@ function readKeys(
 }
 
 /** Finds everything that is wrong with the variables before anything is started. */
-function checkVariables(variables: Environment): { HOST: string; PORT: number; PUBLIC_URL?: string | undefined } {
+function checkVariables(variables: Environment): z.output<typeof ENVIRONMENT> {
   const toCome = { DATABASE_URL: 'to be started', REDIS_URL: 'to be started' };
   try {
     return readVariables(ENVIRONMENT, [], { ...toCome, ...variables });
@@ -114,19 +122,18 @@ function checkVariables(variables: Environment): { HOST: string; PORT: number; P
 type Programs = {
   /** Runs the migrations to their end. Throws StackError `migration-failed`. */
   migrate(script: string): Promise<void>;
-  /** Keeps a program running; with `onReady` it must say that it is ready before this resolves. */
+  /** Keeps a program running; resolves once it says that it is ready. */
   keep(name: string, script: string, onReady?: (message: ReadyMessage) => void): Promise<KeptProcess>;
 };
 
-function programsOn(stack: Stack, variables: Environment, dataDir: string, options: EspalierOptions): Programs {
+function programsOn(options: EspalierOptions, dataDir: string, stopWithinMs: number, env: NodeJS.ProcessEnv): Programs {
   const { log, stopped } = options;
-  const env = { ...variables, DATABASE_URL: stack.databaseUrl, REDIS_URL: stack.redisUrl };
   const launchOf = (name: string, script: string) => ({
     name: `The ${name} process`,
     script,
     env,
     pidFile: join(dataDir, 'run', `${name}.pid`),
-    stopWithinMs: STOP_WITHIN_MS,
+    stopWithinMs,
   });
   return {
     migrate: async (script) => {
@@ -142,15 +149,14 @@ function programsOn(stack: Stack, variables: Environment, dataDir: string, optio
           'its own messages are above.',
       );
     },
-    keep: (name, script, onReady) => {
-      const ready = onReady === undefined ? {} : { readyWithinMs: SERVER_READY_WITHIN_MS, onReady };
-      return keepRunning({
+    keep: (name, script, onReady = () => undefined) =>
+      keepRunning({
         name: `The ${name} process`,
         log,
         isRestarted: true,
         stopped,
-        launch: (stopping) => launchChild({ ...launchOf(name, script), stopping, ...ready }),
-      });
-    },
+        launch: (stopping) =>
+          launchChild({ ...launchOf(name, script), stopping, readyWithinMs: READY_WITHIN_MS, onReady }),
+      }),
   };
 }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { GeneratedKey } from './generated-keys.ts';
 
 export type Welcome = {
@@ -16,10 +17,16 @@ export function welcome({ baseUrl, apiKey, dataDir }: Welcome): readonly string[
     `  API key      ${describeKey(apiKey)}`,
     `  Job queues   ${baseUrl}/admin/queues (Bull Board; any user name, the API key as password)`,
     `  Enrollment   ${baseUrl}/enroll`,
-    `  Devices      npm run simulate -- --devices 50 (in another terminal: enrolls simulated devices)`,
+    `  Devices      npm run simulate -- --devices 50${where(baseUrl, dataDir)} (in another terminal: enrolls simulated devices)`,
     `  Data, logs   ${dataDir}`,
     'Ctrl-C stops it.',
   ];
+}
+
+/** The flags with which the simulator finds a server that is not at the usual place. */
+function where(baseUrl: string, dataDir: string): string {
+  const url = baseUrl === 'http://localhost:9000' ? '' : ` --url ${baseUrl}`;
+  return dataDir === resolve('.espalier') ? url : `${url} --data-dir ${dataDir}`;
 }
 
 function describeKey(key: GeneratedKey | undefined): string {

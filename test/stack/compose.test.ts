@@ -60,7 +60,7 @@ test('the settings that correctness relies on are there', () => {
   for (const option of ['--transaction-isolation=READ-COMMITTED', '--innodb-flush-log-at-trx-commit=1']) {
     expect(service('mysql')).toContain(option);
   }
-  expect(service('redis')).toMatch(/"--appendonly", "yes".*"--maxmemory-policy", "noeviction"/);
+  expect(service('redis')).toMatch(/"--appendonly",\s*"yes"[\s\S]*"--maxmemory-policy",\s*"noeviction"/);
   for (const name of ['mysql', 'redis']) expect(service(name)).toMatch(/volumes:[\s\S]*healthcheck:/);
   for (const name of ['server', 'worker']) {
     expect(service(name)).toContain('migrate: { condition: service_completed_successfully }');

@@ -1,3 +1,4 @@
 const end = (): void => process.exit(0);
 process.on('SIGTERM', end).on('disconnect', end);
+process.send?.({ ready: true });
 setInterval(() => undefined, 60_000);
