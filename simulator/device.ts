@@ -92,7 +92,7 @@ export class SimulatedDevice {
    */
   enroll(): Promise<void> {
     return this.#options.activity.during(async () => {
-      this.#closeChannels('enrolled again');
+      this.#abandonChannels('enrolled again');
       this.#identity ??= await this.#obtainIdentity();
       this.#stopped.signal.throwIfAborted();
       const { random, topic, awaitsConfiguration } = this.#options;
@@ -232,8 +232,9 @@ export class SimulatedDevice {
     const { pushRegistry, topic, ledger } = this.#options;
     const onPush = () => {
       ledger.of(open.enrollmentId).countPush();
-      // A device that is away polls when it comes back: APNs keeps the last push for it.
-      if (this.#lifecycle === 'enrolled' && !this.availability.isAway) void open.poller.poll();
+      // A device that is away polls when it comes back: APNs keeps the last push for it. One that is still enrolling
+      // does not wait: the push may be the only one that tells of the first commands.
+      if (!this.availability.isAway) void open.poller.poll();
     };
     pushRegistry.register(open.push.tokenHex, { topic, pushMagic: open.push.pushMagic, onPush });
   }
@@ -253,6 +254,11 @@ export class SimulatedDevice {
   #leave(lifecycle: Lifecycle, reason: string): void {
     this.#lifecycle = lifecycle;
     this.ledger.add({ kind: 'lifecycle', state: lifecycle });
+    this.#abandonChannels(reason);
+  }
+
+  /** Closes them, and has APNs forget their tokens. */
+  #abandonChannels(reason: string): void {
     for (const open of [this.#deviceChannel, this.#userChannel]) {
       if (open !== undefined) this.#options.pushRegistry.unregister(open.push.tokenHex);
     }
@@ -273,9 +279,16 @@ export class SimulatedDevice {
     if (aftermath === 'shut-down') this.availability.goAway(shutDownMs);
     if (aftermath === 'check-out') await this.checkOut();
     if (aftermath === 'erase') this.#erase();
-    if (aftermath === 'renew-identity') {
+    if (aftermath === 'renew-identity') await this.#renewAndPoll();
+  }
+
+  /** A renewal that fails leaves the device with the identity that it has. */
+  async #renewAndPoll(): Promise<void> {
+    try {
       await this.renewIdentity();
       this.#pollAll();
+    } catch (error) {
+      this.ledger.add({ kind: 'lifecycle', state: `identity not renewed: ${error}` });
     }
   }
 
@@ -296,7 +309,8 @@ export class SimulatedDevice {
 
   #scheduleOffline(): void {
     for (const { afterMs, lastsMs } of this.#options.behaviour.offline) {
-      setTimeout(() => this.availability.goAway(lastsMs), afterMs).unref();
+      const leave = () => this.#stopped.signal.aborted || this.availability.goAway(lastsMs);
+      setTimeout(leave, afterMs).unref();
     }
   }
 }

@@ -259,6 +259,23 @@ describe('faults', () => {
     expect(server.wordsOf(device.udid).slice(2)).toEqual(['Idle', 'Acknowledged AWAY']);
   });
 
+  it('a window without network begins and ends by itself', async () => {
+    const { device, activity } = await enrolled({ behaviour: { offline: [{ afterMs: 0, lastsMs: 5 }] } });
+    await expect.poll(() => server.wordsOf(device.udid).slice(2), { interval: 1 }).toEqual(['Idle']);
+    expect(device.availability.isAway).toBe(false);
+    await activity.idle();
+  });
+
+  it('a Retry-After of the server stands in for the back-off', async () => {
+    const { device } = await enrolled({ behaviour: { backOffMs: [3_600_000] } });
+    let failures = 0;
+    const later = { status: 503, headers: { 'Retry-After': '0' } };
+    server.override = ({ what }) => (what === 'Acknowledged' && failures++ === 0 ? later : undefined);
+    server.enqueue(device.udid, 'KEPT', { RequestType: 'UserList' });
+    await device.poll();
+    expect(device.ledger.command('KEPT')?.answers.map(({ httpStatus }) => httpStatus)).toEqual([503, 200]);
+  });
+
   it('slow commands and a wrong clock are still answered', async () => {
     const { device } = await enrolled({ platform: 'iPhone', behaviour: { slowMs: 2, clockSkewMs: -86_400_000 * 365 } });
     server.enqueue(device.udid, 'LOSE', { RequestType: 'EnableLostMode', Message: 'Lost' });

@@ -1,9 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { writePlist } from '../../mdm/plist/write-plist.ts';
+import type { IdentitySource } from '../../simulator/identity-source.ts';
 import { toPlistDict } from '../../simulator/plist-fields.ts';
 import { FakeMdmServer } from './fake-mdm-server.ts';
-import { makeTestDevice, type TestDevice, type TestDeviceOptions } from './make-test-device.ts';
+import { makeTestDevice, type TestDevice, type TestDeviceOptions, testIdentities } from './make-test-device.ts';
 
 let server: FakeMdmServer;
 const made: TestDevice[] = [];
@@ -108,6 +109,37 @@ describe('a device', () => {
     const signedBy = signers.map((cms) => certificates.findIndex((certificate) => cms.includes(certificate)));
     expect(signedBy).toEqual([0, 0, 0, 0, 1]);
     expect(new X509Certificate(certificates[1] ?? '').subject).toContain(`CN=${device.udid}`);
+  });
+
+  it('whose renewal fails keeps its identity and goes on', async () => {
+    const identities = await testIdentities();
+    let isBroken = false;
+    const identitySource: IdentitySource = {
+      obtain: (request) => (isBroken ? Promise.reject(new Error('no CA')) : identities.obtain(request)),
+    };
+    const test = await enrolled({ identitySource });
+    const { device } = test;
+    const { identity } = device;
+    isBroken = true;
+    server.enqueue(device.udid, 'RENEW', { RequestType: 'InstallProfile', Payload: renewal });
+    await device.poll();
+    expect(statesOf(test)).toEqual(['enrolled', 'identity not renewed: Error: no CA']);
+    expect(device.identity).toBe(identity);
+    await device.poll();
+    expect(server.wordsOf(device.udid).at(-1)).toBe('Idle');
+  });
+
+  it('takes a push that comes before the reply to its TokenUpdate', async () => {
+    const { device, pushes, activity } = await enrolled({ platform: 'iPhone' });
+    server.enqueue(device.udid, 'FIRST', { RequestType: 'DeviceInformation', Queries: ['UDID'] });
+    server.override = ({ what, fields }) => {
+      if (what === 'TokenUpdate') pushes.push(fields.data('Token')?.toString('hex'));
+      return undefined;
+    };
+    await device.reenroll();
+    await activity.idle();
+    expect(server.wordsOf(device.udid)).toContain('Acknowledged FIRST');
+    expect([...pushes.registered.keys()]).toEqual([device.push?.tokenHex]);
   });
 
   it.each([

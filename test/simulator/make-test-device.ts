@@ -61,7 +61,8 @@ export interface TestDevice {
   stop(): void;
 }
 
-export interface TestDeviceOptions extends Partial<Pick<DeviceOptions, 'opensUserChannel' | 'awaitsConfiguration'>> {
+export interface TestDeviceOptions
+  extends Partial<Pick<DeviceOptions, 'opensUserChannel' | 'awaitsConfiguration' | 'identitySource'>> {
   readonly platform?: Platform;
   readonly seed?: number;
   readonly behaviour?: Partial<Behaviour>;
@@ -82,7 +83,7 @@ export async function makeTestDevice(url: string, options: TestDeviceOptions = {
     topic: TEST_TOPIC,
     keyType,
     client,
-    identitySource: await testIdentities(),
+    identitySource: options.identitySource ?? (await testIdentities()),
     pushRegistry: pushes,
     ledger,
     activity,
