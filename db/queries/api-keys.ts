@@ -42,3 +42,14 @@ export async function findApiKey(db: Executor, key: string): Promise<ApiKey | un
   ]);
   return row;
 }
+
+/** All keys, without what they are. */
+export const listApiKeys = (
+  db: Executor,
+): Promise<{ name: string; role: Role; createdAt: Date; revokedAt: Date | null }[]> =>
+  db.rows('SELECT name, role, created_at AS createdAt, revoked_at AS revokedAt FROM api_keys ORDER BY id');
+
+/** @returns whether there was such a key in force */
+export const revokeApiKey = async (db: Executor, name: string): Promise<boolean> =>
+  (await db.run('UPDATE api_keys SET revoked_at = NOW(6) WHERE name = ? AND revoked_at IS NULL', [name]))
+    .affectedRows === 1;
