@@ -112,7 +112,7 @@ async function keepOwedAgain(db: Executor, kind: JobKind, keys: readonly string[
 /** Ends a debt by setting its next alarm: periodic work. A row owed meanwhile stays as it is and is run again. */
 export async function settleUntil(db: Executor, kind: JobKind, row: TakenRow, nextInMs: number): Promise<boolean> {
   const { affectedRows } = await db.run(
-    `UPDATE outbox FORCE INDEX (PRIMARY) SET due_at = ${NOW_PLUS}, look_at = due_at, attempts = 0, last_error = NULL, stamp = ?
+    `UPDATE outbox FORCE INDEX (PRIMARY) SET due_at = ${NOW_PLUS}, look_at = due_at, attempts = 0, failed_at = NULL, last_error = NULL, stamp = ?
      WHERE kind = ? AND \`key\` = ? AND stamp = ?`,
     [micro(nextInMs), newStamp(), kind, row.key, row.stamp],
   );
