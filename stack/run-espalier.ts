@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { z } from 'zod';
+import { writeEmbeddedEnvironment } from '../config/embedded-environment.ts';
 import { ENVIRONMENT, EnvironmentError, readVariables } from '../config/env.ts';
 import { checkPort } from './check-port.ts';
 import type { Environment } from './find-binaries.ts';
@@ -79,6 +80,8 @@ async function startAll(options: EspalierOptions, onStop: OnStop): Promise<void>
   const { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl } = given;
   const stack = await startStack({ ...options, dataDir, databaseUrl, redisUrl, env: given, lock });
   onStop(() => stack.stop(hurried));
+  const { SECRET_KEY = '' } = keys.variables;
+  writeEmbeddedEnvironment(dataDir, { DATABASE_URL: stack.databaseUrl, REDIS_URL: stack.redisUrl, SECRET_KEY });
 
   const programs = programsOn(options, dataDir, SHUTDOWN_SECONDS * 1_000 + STOP_GRACE_MS, {
     ...keys.variables,

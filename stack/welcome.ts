@@ -13,10 +13,10 @@ export type Welcome = {
 export function welcome({ baseUrl, apiKey, dataDir }: Welcome): readonly string[] {
   return [
     'Espalier runs.',
-    `  Admin API    ${baseUrl}/api/v1/fleet, ${baseUrl}/v1`,
+    `  Admin API    ${baseUrl}/v1 (NanoMDM's routes; user name nanomdm)`,
     `  API key      ${describeKey(apiKey)}`,
     `  Job queues   ${baseUrl}/admin/queues (Bull Board; any user name, the API key as password)`,
-    `  Enrollment   ${baseUrl}/enroll`,
+    `  MDM server   ${baseUrl}/mdm (ServerURL of enrollment profiles)`,
     `  Devices      npm run simulate -- --devices 50${where(baseUrl, dataDir)} (in another terminal: enrolls simulated devices)`,
     `  Data, logs   ${dataDir}`,
     'Ctrl-C stops it.',

@@ -80,7 +80,7 @@ test('starts everything, says where it is, stops in order on Ctrl-C, and finds i
   const dataDir = temporaryFolder();
   const first = await start(dataDir);
   const key = readFileSync(join(dataDir, 'api-key'), 'utf8').trim();
-  for (const said of [key, '/admin/queues', '/enroll', 'npm run simulate -- --devices 50', `:${first.port}`]) {
+  for (const said of [key, '/admin/queues', '/mdm', 'npm run simulate -- --devices 50', `:${first.port}`]) {
     expect(first.output).toContain(said);
   }
   for (const name of ['api-key', 'secret-key']) expect(statSync(join(dataDir, name)).mode & 0o777).toBe(0o600);
