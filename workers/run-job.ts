@@ -44,8 +44,6 @@ export async function runJob(
     const result = await runDecided(options, job, keys, run, signal);
     if (result.failures.size === 0) outcome = 'done';
     report(options, job, result);
-    const [error] = result.failures.values();
-    if (isPressed(run) && error !== undefined) throw error;
     return { done: result.done, failed: result.failures.size };
   } catch (error) {
     if (!isLost(error, signal)) throw error;
@@ -59,27 +57,44 @@ export async function runJob(
   }
 }
 
-const isPressed = (run: JobRun): boolean => run.attemptsMade >= 1 && run.stalledCounter === 0;
-
 async function runDecided(
-  { db, publisher }: RunJobOptions,
+  options: RunJobOptions,
   job: Job,
   keys: string[],
   run: JobRun,
   signal: AbortSignal,
 ): Promise<RunResult> {
+  const { db, publisher } = options;
   const [key] = keys;
   const isStalled = run.stalledCounter >= 1;
   if (keys.length > 1 || key === undefined)
     return isStalled ? runCounted(db, job, keys, signal) : runKeys(db, job, keys, signal);
   const state = await readState(db, job.kind, key);
   if (state === undefined) return { done: 1, failures: new Map(), exhausted: [] };
-  if (isPressed(run)) await transaction(db, (t) => retry(t, job.kind, [key]));
-  else if (state.failed && !isStalled) throw new FailedRow(state);
+  if (run.attemptsMade >= 1 && !isStalled) return runPressed(options, job, state, signal);
+  if (state.failed && !isStalled) throw new FailedRow(state);
   // Shown by a fresh job: pressing Retry on this one could not be told from its worker being killed again.
-  else if (state.failed) publisher.hint(job.kind, [key], { alone: true });
+  if (state.failed) publisher.hint(job.kind, [key], { alone: true });
   // A key that has failed before may be one that kills its process.
   return isStalled || state.attempts > 0 ? runCounted(db, job, keys, signal) : runKeys(db, job, keys, signal);
+}
+
+/**
+ * A person pressed Retry. On a failed row that is one attempt: if it fails, row and job are failed again, so that the Failed list stays the list of
+ * failed rows. On a row that was owed again since the job failed it only means: now.
+ */
+async function runPressed(
+  { db, log }: RunJobOptions,
+  job: Job,
+  state: OutboxState,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  await transaction(db, (t) => retry(t, job.kind, [state.key]));
+  const result = await runKeys(db, state.failed ? { ...job, attempts: 1 } : job, [state.key], signal);
+  const [error] = result.failures.values();
+  if (!state.failed || error === undefined) return result;
+  log.error('work.failed', { kind: job.kind, key: state.key, error });
+  throw error;
 }
 
 /** A row without attempts left, as Bull Board's Failed list shows it. */

@@ -123,9 +123,18 @@ describe('a person pressed Retry (attemptsMade ≥ 1)', () => {
     expect(await countOwed(test.db)).toBe(0);
   });
 
-  it('failing again: the job fails again, the row has its attempts anew', async () => {
+  it('failing again: job and row are failed again, and no second job shows it', async () => {
     const host = await failedRow();
     await expect(run(failing, [host], { attemptsMade: 1 })).rejects.toThrow('no luck');
+    expect(await readState(test.db, HOST_KIND, host)).toMatchObject({ failed: true, lastError: 'no luck' });
+    expect(hints).toEqual([]);
+  });
+
+  it('on a row that is owed again by now: it runs at once, and the row goes on having its attempts', async () => {
+    const [host = ''] = await addHosts(test.db, 1);
+    await owe(test.db, HOST_KIND, [host]);
+    await fail(test.db, HOST_KIND, host, { error: 'no', backoffMs: 60_000, limit: 8, counted: false });
+    expect(await run(failing, [host], { attemptsMade: 1 })).toEqual({ done: 0, failed: 1 });
     expect(await readState(test.db, HOST_KIND, host)).toMatchObject({ failed: false, attempts: 1 });
   });
 
