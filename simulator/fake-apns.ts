@@ -12,7 +12,8 @@ export type { Registration } from './fake-apns-script.ts';
 export interface FakeApnsOptions {
   /** 0, the default, takes a free one. */
   readonly port?: number;
-  readonly host?: '127.0.0.1';
+  /** How clients reach it. 127.0.0.1, the default, is all it listens on then; any other name: it listens on all addresses. */
+  readonly host?: string;
   /** Made at start when absent. Given: a restarted fake is trusted like the one before. */
   readonly certificate?: TlsCertificate;
   /** Then a client without a certificate gets 403. Who signed the certificate is not looked at. */
@@ -91,7 +92,7 @@ export class FakeApns {
     this.caPem = certificate.certificatePem;
     const address = server.address();
     this.port = typeof address === 'object' && address !== null ? address.port : 0;
-    this.url = `https://127.0.0.1:${this.port}`;
+    this.url = `https://${options.host ?? LOOPBACK}:${this.port}`;
     server.on('session', (session) => this.#follow(session));
     server.on(
       'stream',
@@ -284,9 +285,13 @@ export class FakeApns {
   }
 }
 
-/** Starts a fake on 127.0.0.1 and resolves when it listens. Rejects with the socket's error, as `EADDRINUSE`. */
+const LOOPBACK = '127.0.0.1';
+
+/** Starts a fake and resolves when it listens. Rejects with the socket's error, as `EADDRINUSE`. */
 export async function startFakeApns(options: FakeApnsOptions): Promise<FakeApns> {
-  const certificate = options.certificate ?? (await makeTlsCertificate());
+  const certificate =
+    options.certificate ??
+    (await makeTlsCertificate(options.host === undefined || options.host === LOOPBACK ? [] : [options.host]));
   const server = http2.createSecureServer({
     cert: certificate.certificatePem,
     key: certificate.privateKeyPem,
@@ -305,7 +310,7 @@ export async function startFakeApns(options: FakeApnsOptions): Promise<FakeApns>
   server.on('sessionError', () => undefined);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(options.port ?? 0, options.host ?? '127.0.0.1', resolve);
+    server.listen(options.port ?? 0, (options.host ?? LOOPBACK) === LOOPBACK ? LOOPBACK : '0.0.0.0', resolve);
   });
   return new FakeApns(server, sockets, certificate, options);
 }

@@ -38,7 +38,7 @@ async function simulate(options: SimulatorOptions, interrupted: AbortSignal): Pr
   const { url, apiKey, topic, seed } = options;
   const report = new Report(options.isJson);
   report.say('start', { url, topic, seed, devices: options.devices }, `Seed ${seed}, server ${url}`);
-  const apns = await startFakeApns({ port: options.apnsPort, requireClientCertificate: true });
+  const apns = await startFakeApns({ port: options.apnsPort, host: options.apnsHost, requireClientCertificate: true });
   try {
     const admin = new AdminClient(url, apiKey);
     await admin.putPushCertificate(await makePushCertificate(topic));

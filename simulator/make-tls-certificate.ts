@@ -1,6 +1,7 @@
 // First: @peculiar/x509 throws at import without it.
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
+import { isIP } from 'node:net';
 import * as x509 from '@peculiar/x509';
 
 export interface TlsCertificate {
@@ -9,10 +10,10 @@ export interface TlsCertificate {
 }
 
 /**
- * A self-signed server certificate (EC P-256, valid for a year) for `localhost` and the loopback addresses. Whoever
+ * A self-signed server certificate (EC P-256, valid for a year) for `localhost`, the loopback addresses and further names. Whoever
  * should trust it is given the certificate itself as an authority.
  */
-export async function makeTlsCertificate(): Promise<TlsCertificate> {
+export async function makeTlsCertificate(names: readonly string[] = []): Promise<TlsCertificate> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const day = 86_400_000;
@@ -29,6 +30,7 @@ export async function makeTlsCertificate(): Promise<TlsCertificate> {
           { type: 'dns', value: 'localhost' },
           { type: 'ip', value: '127.0.0.1' },
           { type: 'ip', value: '::1' },
+          ...names.map((value) => ({ type: isIP(value) > 0 ? ('ip' as const) : ('dns' as const), value })),
         ]),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
       ],

@@ -12,6 +12,7 @@ export const USAGE = `Usage: npm run simulate -- --devices N [options]
   --seed S          run the same devices again (drawn and printed)
   --topic TOPIC     push topic (${'com.apple.mgmt.External.'}… of the simulator)
   --apns-port PORT  port of the simulated APNs (0: a free one)
+  --apns-host NAME  how the server reaches it (127.0.0.1; another name: it listens on all addresses)
   --not-now P       probability of NotNow per command (0.05)
   --error P         probability of Error per command (0.02)
   --duplicate P     probability that a result is sent twice (0.02)
@@ -36,6 +37,7 @@ export interface SimulatorOptions {
   readonly seed: string;
   readonly topic: string;
   readonly apnsPort: number;
+  readonly apnsHost: string;
   readonly notNow: number;
   readonly error: number;
   readonly duplicate: number;
@@ -64,6 +66,7 @@ const FLAGS = {
   seed: TEXT,
   topic: TEXT,
   'apns-port': TEXT,
+  'apns-host': TEXT,
   'not-now': TEXT,
   error: TEXT,
   duplicate: TEXT,
@@ -91,6 +94,7 @@ export function readOptions(args: readonly string[], env: Readonly<Record<string
     seed: parsed.seed ?? String(drawSeed()),
     topic: parsed.topic ?? SIMULATOR_TOPIC,
     apnsPort: numbers.integer('apns-port', parsed['apns-port'] ?? '0', { min: 0, max: 65_535 }),
+    apnsHost: parsed['apns-host'] ?? '127.0.0.1',
     notNow: numbers.share('not-now', parsed['not-now'] ?? '0.05'),
     error: numbers.share('error', parsed.error ?? '0.02'),
     duplicate: numbers.share('duplicate', parsed.duplicate ?? '0.02'),
