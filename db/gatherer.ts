@@ -5,11 +5,15 @@ export interface GathererOptions<I, O> {
   key(item: I): string;
   /** Writes or reads all items at once, answers in their order. Every item must be idempotent by an id it brings. */
   run(items: readonly I[]): Promise<readonly O[]>;
+  /** Bytes that an item adds to the statement; batches end at 4 MB, so that a few large ones do not make one giant packet. */
+  size?(item: I): number;
   /** Items per batch. */
   readonly maxBatch?: number;
   /** Singles side by side after a batch failed: as many as connections may be used for it. */
   readonly sideBySide?: number;
 }
+
+const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 
 interface Waiting<I, O> {
   readonly item: I;
@@ -54,14 +58,18 @@ export class Gatherer<I, O> {
   }
 
   #nextBatch(): Waiting<I, O>[] {
-    const { key, maxBatch = 256 } = this.#options;
+    const { key, size, maxBatch = 256 } = this.#options;
     const keys = new Set<string>();
     const batch: Waiting<I, O>[] = [];
     const rest: Waiting<I, O>[] = [];
+    let bytes = 0;
     for (const waiting of this.#waiting) {
       const itemKey = key(waiting.item);
-      if (batch.length < maxBatch && !keys.has(itemKey)) batch.push(waiting);
-      else rest.push(waiting);
+      const hasRoom = batch.length < maxBatch && bytes < MAX_BATCH_BYTES;
+      if (hasRoom && !keys.has(itemKey)) {
+        batch.push(waiting);
+        bytes += size?.(waiting.item) ?? 0;
+      } else rest.push(waiting);
       keys.add(itemKey);
     }
     this.#waiting = rest;

@@ -66,6 +66,7 @@ export class DeviceStore {
     });
     this.#reports = new Gatherer({
       key: (row) => `${row.enrollmentId} ${row.commandUuid}`,
+      size: (row) => row.body.length,
       run: (rows) => transaction(db, (t) => recordReports(t, db.secrets, rows)),
     });
   }
