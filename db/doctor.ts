@@ -79,15 +79,6 @@ const INVARIANTS: readonly Invariant[] = [
     meaning: 'a row that is neither failed nor ever looked at, or failed and still looked at',
     sql: 'SELECT kind, `key` FROM outbox WHERE (failed_at IS NULL) = (look_at IS NULL)',
   },
-  {
-    name: 'push-owed',
-    meaning:
-      'commands wait for a device with a live push token, but it was not pushed since, no push is owed and no repush is due',
-    sql: `SELECT DISTINCT q.enrollment_id FROM command_queue q
-          JOIN push_tokens p ON p.enrollment_id = q.enrollment_id AND p.dead_at IS NULL
-          LEFT JOIN outbox o ON o.kind = 'push.send' AND o.\`key\` = CAST(q.enrollment_id AS CHAR CHARACTER SET ascii) COLLATE ascii_bin
-          WHERE o.kind IS NULL AND p.repush_at IS NULL AND p.last_push_at IS NOT NULL`,
-  },
 ];
 
 const EXAMPLES = 5;

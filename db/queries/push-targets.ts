@@ -91,19 +91,25 @@ export const readDueRepushes = (
     [limit],
   );
 
-/** Nothing waits for these channels any more: no repush, and the next push starts with the short wait again. */
+/**
+ * Nothing waits for these channels any more: no repush, and the next push starts with the short wait again. One that was pushed since they were read keeps the
+ * time that this push set.
+ */
 export async function cancelRepushes(t: Executor, enrollmentIds: readonly number[]): Promise<void> {
   if (enrollmentIds.length === 0) return;
-  await t.run('UPDATE push_tokens SET repush_at = NULL, unanswered_pushes = 0 WHERE enrollment_id IN (?)', [
-    [...enrollmentIds].sort((a, b) => a - b),
-  ]);
+  await t.run(
+    'UPDATE push_tokens SET repush_at = NULL, unanswered_pushes = 0 WHERE enrollment_id IN (?) AND repush_at <= NOW(6)',
+    [ascending(enrollmentIds)],
+  );
 }
 
 /** Puts the next look at these channels off while their push is owed. */
 export async function postponeRepushes(t: Executor, enrollmentIds: readonly number[], seconds: number): Promise<void> {
   if (enrollmentIds.length === 0) return;
-  await t.run('UPDATE push_tokens SET repush_at = NOW(6) + INTERVAL ? SECOND WHERE enrollment_id IN (?)', [
-    seconds,
-    [...enrollmentIds].sort((a, b) => a - b),
-  ]);
+  await t.run(
+    'UPDATE push_tokens SET repush_at = NOW(6) + INTERVAL ? SECOND WHERE enrollment_id IN (?) AND repush_at <= NOW(6)',
+    [seconds, ascending(enrollmentIds)],
+  );
 }
+
+const ascending = (ids: readonly number[]): number[] => [...ids].sort((a, b) => a - b);
