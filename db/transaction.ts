@@ -147,8 +147,11 @@ function push<T>(lists: Map<JobKind, T[]>, kind: JobKind, items: readonly T[]): 
   lists.set(kind, [...(lists.get(kind) ?? []), ...items]);
 }
 
-/** Rejects as soon as the signal is aborted: the statement under way may wait for a lock, and a destroyed connection never answers it. */
-function unlessAborted<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+/**
+ * Awaits work, but rejects with the signal's reason as soon as that is aborted: a statement under way may wait for a lock, and a destroyed connection
+ * never answers it.
+ */
+export function unlessAborted<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   if (signal === undefined) return work();
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason);

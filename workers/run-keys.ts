@@ -1,7 +1,7 @@
 import type { Db } from '../db/db.ts';
 import { isConnectionLoss } from '../db/errors.ts';
 import { countAttempt, fail, lockOutboxRows, take } from '../db/outbox.ts';
-import { type Transaction, transaction } from '../db/transaction.ts';
+import { type Transaction, transaction, unlessAborted } from '../db/transaction.ts';
 import { backoffMs, type DatabaseJob, type Job, type OutsideJob } from '../queue/define-job.ts';
 import { GiveUp, RetryLater } from '../queue/errors.ts';
 
@@ -103,7 +103,8 @@ async function runLocked(
 async function runOutside(db: Db, job: OutsideJob, keys: readonly string[], signal: AbortSignal): Promise<RunResult> {
   const rows = await take(db, job.kind, keys);
   if (rows.length === 0) return done(keys.length);
-  const outcome = await job.run(rows, withLimit(job, signal));
+  const limit = withLimit(job, signal);
+  const outcome = await unlessAborted(limit, () => job.run(rows, limit));
   await transaction(db, async (t) => {
     await outcome.record(t);
     t.settle(

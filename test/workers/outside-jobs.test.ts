@@ -141,6 +141,13 @@ describe('an effect outside MySQL', () => {
     expect(await readState(test.db, KIND, '1')).toMatchObject({ attempts: 1 });
   });
 
+  it('that ignores its signal is left behind, and counted', async () => {
+    await owe(test.db, KIND, ['1']);
+    const job = outsideJob(() => new Promise(() => {}), 300);
+    await runKeys(test.db, job, ['1'], never);
+    expect(await readState(test.db, KIND, '1')).toMatchObject({ attempts: 1 });
+  });
+
   it('keys without a row are not sent', async () => {
     let isSent = false;
     const job = outsideJob(async () => {
