@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { backoffMs } from '../../queue/define-job.ts';
-import { producerOptions, workerOptions } from '../../queue/redis.ts';
+import { checkRedisPolicy, connectRedis, producerOptions, workerOptions } from '../../queue/redis.ts';
 import { hostJob } from '../harness/core-fixture.ts';
+import { usePrivateRedis } from '../harness/core-redis.ts';
+import { waitFor } from '../harness/wait-for.ts';
+
+const server = usePrivateRedis();
 
 describe('Redis addresses', () => {
   it.each([
@@ -26,5 +30,16 @@ describe('back-off', () => {
     expect([1, 2, 3, 6, 7, 1_000, 65_535].map((attempt) => backoffMs(job, attempt))).toEqual([
       1_000, 2_000, 4_000, 32_000, 60_000, 60_000, 60_000,
     ]);
+  });
+});
+
+describe('checkRedisPolicy', () => {
+  it('refuses a Redis that would evict jobs', async () => {
+    const redis = connectRedis(server.url, () => {});
+    await waitFor('Redis', () => redis.ping());
+    await checkRedisPolicy(redis);
+    await redis.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    await expect(checkRedisPolicy(redis)).rejects.toThrow('noeviction, not allkeys-lru');
+    redis.disconnect();
   });
 });

@@ -1,4 +1,5 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Db } from '../../db/db.ts';
 import { fail, readState, take } from '../../db/outbox.ts';
 import { transaction } from '../../db/transaction.ts';
 import { GiveUp, RetryLater } from '../../queue/errors.ts';
@@ -344,6 +345,32 @@ describe('a run that is lost says nothing about its keys', () => {
     expect(isLost(error, never)).toBe(true);
     expect(await readLedger(test.db)).toEqual({});
     expect(await take(test.db, HOST_KIND, hosts)).toMatchObject(hosts.map(() => ({ attempts: 0 })));
+  });
+});
+
+describe('a commit whose outcome is unknown', () => {
+  it('the connection breaks after the commit: the run is lost, and running it again finds nothing to do', async () => {
+    const hosts = await addHosts(test.db, 3);
+    await owe(test.db, HOST_KIND, hosts);
+    const lost = Object.assign(new Error('gone'), { code: 'PROTOCOL_CONNECTION_LOST', fatal: true });
+    const breaking: Db = {
+      ...test.db,
+      connect: async () => {
+        const connection = await test.db.connect();
+        const query = connection.query.bind(connection);
+        return Object.assign(connection, {
+          query: async (sql: string, values: unknown[]) => {
+            const result = await query(sql, values);
+            if (sql === 'COMMIT') throw lost;
+            return result;
+          },
+        });
+      },
+    };
+    await expect(runKeys(breaking, hostJob(), hosts, never)).rejects.toBe(lost);
+    await runKeys(test.db, hostJob(), hosts, never);
+    expect(await readLedger(test.db)).toEqual(once(hosts));
+    expect(await countOwed(test.db)).toBe(0);
   });
 });
 

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { JOB_KINDS } from '../../domain/job-kinds.ts';
+import { connectRedis } from '../../queue/redis.ts';
 import { selectKinds } from '../../workers/start-workers.ts';
 import {
   addHosts,
@@ -110,6 +111,42 @@ describe('workers', () => {
     const next = await start('abort');
     await waitFor('the rest is done', async () => (await countOwed(test.db)) === 0);
     await next.stop();
+    expect(await readLedger(test.db)).toEqual(once(hosts));
+  });
+
+  it('a run whose lock in Redis is lost is aborted, and done by whoever comes next', async () => {
+    const gate = createGate();
+    let runs = 0;
+    const core = await startCore({
+      databaseUrl: test.databaseUrl,
+      redisUrl: test.redisUrl,
+      prefix: `${test.prefix}-lock`,
+      stalledAfterMs: 400,
+      jobs: [
+        hostJob({
+          run: async (t, keys) => {
+            runs += 1;
+            await writeLedger(t, HOST_KIND, keys);
+            if (runs === 1) await gate.hold();
+            return undefined;
+          },
+        }),
+      ],
+    });
+    await test.db.run('DELETE FROM ledger');
+    const hosts = await addHosts(test.db, 2);
+    await owe(core.db, HOST_KIND, hosts);
+    await gate.reached;
+    const redis = connectRedis(test.redisUrl, () => {});
+    const locks = await waitFor('its lock', async () => {
+      const keys = await redis.keys(`${test.prefix}-lock:${HOST_KIND}:*:lock`);
+      return keys.length > 0 && keys;
+    });
+    await redis.del(locks);
+    redis.disconnect();
+    await waitFor('everything to be settled', async () => (await countOwed(test.db)) === 0);
+    await core.stop();
+    expect(core.log.events).toContain('job.lost');
     expect(await readLedger(test.db)).toEqual(once(hosts));
   });
 });
