@@ -27,12 +27,17 @@ export interface EnrollmentId {
 const SHARED_IPAD_USER_ID = 'FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF';
 export const MAX_ENROLLMENT_ID_LENGTH = 255;
 
-/** Resolves identifiers to an enrollment id; UDID wins over EnrollmentID. Error `message.identity` when there is none, or one too long to store. */
+/**
+ * Resolves identifiers to an enrollment id; UDID wins over EnrollmentID. Error `message.identity` when there is none, or one that cannot be stored: too
+ * long, or ending in a blank, which the database's collation (PAD SPACE) would take for the id without it.
+ */
 export function resolveEnrollmentId(identifiers: Identifiers): Result<EnrollmentId> {
   const resolved = resolve(identifiers);
   if (resolved === undefined) return fail(new ProtocolError('message.identity', 'neither UDID nor EnrollmentID'));
   if (resolved.id.length > MAX_ENROLLMENT_ID_LENGTH)
     return fail(new ProtocolError('message.identity', 'enrollment id longer than 255 characters'));
+  if (resolved.id.endsWith(' ') || resolved.deviceId.endsWith(' '))
+    return fail(new ProtocolError('message.identity', 'enrollment id ends in a blank'));
   return ok(resolved);
 }
 
