@@ -25,8 +25,8 @@ const takenKeys = async (keys: string[]) => (await take(test.db, KIND, keys)).ma
 const times = async (key: string) =>
   (
     await test.db.rows<{ due: number; look: number | null }>(
-      `SELECT CEIL(TIMESTAMPDIFF(MICROSECOND, NOW(6), due_at) / 1e6) AS due,
-         CEIL(TIMESTAMPDIFF(MICROSECOND, NOW(6), look_at) / 1e6) AS look FROM outbox WHERE \`key\` = ?`,
+      `SELECT CAST(CEIL(TIMESTAMPDIFF(MICROSECOND, NOW(6), due_at) / 1e6) AS SIGNED) AS due,
+         CAST(CEIL(TIMESTAMPDIFF(MICROSECOND, NOW(6), look_at) / 1e6) AS SIGNED) AS look FROM outbox WHERE \`key\` = ?`,
       [key],
     )
   )[0];
