@@ -105,7 +105,7 @@ async function upsertDeviceChannels(
   );
 }
 
-/** What a former enrollment of these hosts left. Their ids are read without locks and written in ascending order. */
+/** Ends the former enrollment of these hosts and forgets what it left. Channel ids are read without locks and written in ascending order. */
 async function endFormerEnrollments(t: Transaction, hostIds: readonly number[]): Promise<void> {
   const channels = (
     await t.rows<{ id: number }>('SELECT id FROM enrollments WHERE host_id IN (?) ORDER BY id', [hostIds])
@@ -116,7 +116,31 @@ async function endFormerEnrollments(t: Transaction, hostIds: readonly number[]):
     [channels],
   );
   await clearQueues(t, channels);
-  await t.run('DELETE FROM device_secrets WHERE enrollment_id IN (?)', [channels]);
+  // A renewal that turns out to be an enrollment is ended late: what the device has set since its Authenticate is of the new one.
+  await t.run(
+    `DELETE s FROM device_secrets s JOIN enrollments e ON e.id = s.enrollment_id
+     WHERE s.enrollment_id IN (?) AND (e.is_device = 0 OR s.set_at <= e.authenticated_at)`,
+    [channels],
+  );
+}
+
+/**
+ * Devices in Setup Assistant whose Authenticate was taken for a renewal were erased: they say so only in the TokenUpdate (apple-protocols §1.5, nanomdm §9.3).
+ * Their former enrollment ends now. One whose enrollment ended at its Authenticate is disabled until its TokenUpdate, and one that has sent a TokenUpdate
+ * since is not looked at again.
+ */
+export async function endMistakenRenewals(t: Transaction, enrollmentKeys: readonly string[]): Promise<void> {
+  if (enrollmentKeys.length === 0) return;
+  const rows = await t.rows<{ hostId: number }>(
+    `SELECT e.host_id AS hostId FROM enrollments e JOIN check_ins c ON c.enrollment_id = e.id AND c.message_type = 'TokenUpdate'
+     WHERE e.enrollment_key IN (?) AND e.is_device = 1 AND e.enabled = 1 AND c.received_at < e.authenticated_at`,
+    [enrollmentKeys],
+  );
+  if (rows.length > 0)
+    await endFormerEnrollments(
+      t,
+      rows.map((row) => row.hostId),
+    );
 }
 
 async function readDevices(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {

@@ -3,6 +3,7 @@ import type { SecretBox } from '../secret-box.ts';
 import type { Transaction } from '../transaction.ts';
 import { storeDeviceSecrets, upsertCheckIns } from './check-ins.ts';
 import { upsertLastSeen } from './last-seen.ts';
+import { endMistakenRenewals } from './record-authenticates.ts';
 
 export interface TokenUpdateRow {
   /** The host of the device channel, which has authenticated. */
@@ -17,6 +18,8 @@ export interface TokenUpdateRow {
   readonly pushMagic: string;
   readonly token: Buffer;
   readonly unlockToken: Buffer | undefined;
+  /** The device sits in Setup Assistant: this enrollment is not a renewal. */
+  readonly isAwaitingConfiguration: boolean;
   readonly body: Buffer;
 }
 
@@ -30,6 +33,10 @@ export async function recordTokenUpdates(
   rows: readonly TokenUpdateRow[],
 ): Promise<void> {
   const sorted = [...rows].sort((a, b) => (a.enrollmentKey < b.enrollmentKey ? -1 : 1));
+  await endMistakenRenewals(
+    t,
+    sorted.filter((row) => row.isDevice && row.isAwaitingConfiguration).map((row) => row.enrollmentKey),
+  );
   await enableChannels(t, sorted);
   const ids = await readIds(t, sorted);
   const withIds = sorted.map((row) => ({ ...row, id: ids.get(row.enrollmentKey) ?? 0 })).sort((a, b) => a.id - b.id);

@@ -134,6 +134,7 @@ async function handleTokenUpdate(
     pushMagic: message.pushMagic,
     token: message.token,
     unlockToken: message.unlockToken,
+    isAwaitingConfiguration: message.isAwaitingConfiguration,
     body,
   });
   options.log.info('enrollment.token-updated', { enrollmentId: enrollment.id, type: enrollment.type });
