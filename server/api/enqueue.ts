@@ -48,7 +48,7 @@ export function enqueueHandler(options: PushNowOptions): RequestHandler {
         ids: ids.length,
         noPush,
       });
-      const pushes = noPush ? {} : pushStatus(await pushByIds(options, queued));
+      const pushes = noPush ? {} : await pushQueued(options, queued);
       const result: NanoResult = {
         ...(pushes.status && { status: pushes.status }),
         ...base,
@@ -75,6 +75,13 @@ export function pushHandler(options: PushNowOptions): RequestHandler {
     }
   };
 }
+
+/** The command is committed: whatever goes wrong now is a push error, and a worker makes up for it (nanomdm §4.6). */
+const pushQueued = (options: PushNowOptions, queued: Queued): Promise<ReturnType<typeof pushStatus>> =>
+  pushByIds(options, queued).then(pushStatus, (error: unknown) => {
+    options.log.error('api.failed', { error });
+    return { push_error: 'internal error' };
+  });
 
 async function sendPushes(
   options: PushNowOptions,

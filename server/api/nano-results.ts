@@ -22,20 +22,20 @@ export const PUSH_DATA_MISSING = 'push data missing for id';
 export function pushStatus(
   results: readonly (readonly [string, PushResult | undefined])[],
 ): Pick<NanoResult, 'status' | 'push_error'> {
-  const status: Record<string, IdStatus> = {};
+  const entries: [string, IdStatus][] = [];
   let topicError: string | undefined;
   for (const [id, result] of [...results].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {
-    if (result === undefined) status[id] = { push_error: PUSH_DATA_MISSING };
-    else if (result.outcome === 'sent') status[id] = { push_result: result.apnsId ?? '' };
+    if (result === undefined) entries.push([id, { push_error: PUSH_DATA_MISSING }]);
+    else if (result.outcome === 'sent') entries.push([id, { push_result: result.apnsId ?? '' }]);
     else if (isTopicFailure(result)) topicError ??= result.error;
-    else
-      status[id] = {
-        push_error: result.error ?? result.outcome,
-        ...(result.apnsId !== undefined && { push_result: result.apnsId }),
-      };
+    else {
+      const apnsId = result.apnsId === undefined ? {} : { push_result: result.apnsId };
+      entries.push([id, { push_error: result.error ?? result.outcome, ...apnsId }]);
+    }
   }
   return {
-    ...(Object.keys(status).length > 0 && { status }),
+    // Not by assignment: an id may be `__proto__`.
+    ...(entries.length > 0 && { status: Object.fromEntries(entries) }),
     ...(topicError !== undefined && { push_error: topicError }),
   };
 }
