@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { executorOn } from '../../db/connection.ts';
 import {
   fail,
   lease,
+  lockOutboxRows,
   look,
   outboxDepths,
   owe as oweRows,
@@ -91,6 +93,25 @@ describe('owe and settle', () => {
     const keys = ['A', 'a', 'x'.repeat(96)];
     await owe(keys);
     expect(await takenKeys(keys)).toEqual(keys);
+  });
+});
+
+describe('locking outbox rows', () => {
+  it('skips or waits for the rows that are held, and never waits for a stranger', async () => {
+    await owe(['1', '2', '3']);
+    const holder = await test.db.connect();
+    await holder.query('START TRANSACTION');
+    await lockOutboxRows(executorOn(holder), KIND, ['2'], true);
+    await transaction(test.db, async (t) => {
+      expect(await lockOutboxRows(t, KIND, ['3', '2', '1'], false)).toEqual(['1', '3']);
+    });
+    await transaction(test.db, async (t) => {
+      await t.run('SET innodb_lock_wait_timeout = 1');
+      expect(await lockOutboxRows(t, KIND, ['1', '3', '4'], true)).toEqual(['1', '3']);
+      await t.run('SET innodb_lock_wait_timeout = 3');
+    });
+    await holder.query('ROLLBACK');
+    holder.release();
   });
 });
 

@@ -35,8 +35,8 @@ export async function addHosts(db: Executor, count: number): Promise<string[]> {
 }
 
 export async function lockHosts(t: Executor, keys: readonly string[], wait: boolean): Promise<string[]> {
-  const rows = await t.rows<{ id: number }>(
-    `SELECT id FROM hosts WHERE id IN (?) ORDER BY id FOR UPDATE${wait ? '' : ' SKIP LOCKED'}`,
+  const rows = await t.rows<{ id: number; created_at: Date }>(
+    `SELECT id, created_at FROM hosts FORCE INDEX (PRIMARY) WHERE id IN (?) ORDER BY id FOR UPDATE${wait ? '' : ' SKIP LOCKED'}`,
     [keys.map(Number)],
   );
   return rows.map((row) => String(row.id));
