@@ -10,19 +10,21 @@ interface Common {
   readonly identifiers: Identifiers;
 }
 
+/** What a device says of itself; each may be missing. */
+export interface DeviceDescription {
+  readonly serialNumber: string | undefined;
+  readonly deviceName: string | undefined;
+  readonly model: string | undefined;
+  readonly modelName: string | undefined;
+  readonly productName: string | undefined;
+  readonly osVersion: string | undefined;
+  readonly buildVersion: string | undefined;
+}
+
 export interface Authenticate extends Common {
   readonly messageType: 'Authenticate';
   readonly topic: string | undefined;
-  /** What the device says of itself; each may be missing. */
-  readonly device: {
-    readonly serialNumber: string | undefined;
-    readonly deviceName: string | undefined;
-    readonly model: string | undefined;
-    readonly modelName: string | undefined;
-    readonly productName: string | undefined;
-    readonly osVersion: string | undefined;
-    readonly buildVersion: string | undefined;
-  };
+  readonly device: DeviceDescription;
   /** The device sits in Setup Assistant: a real enrollment, never a renewal. */
   readonly isAwaitingConfiguration: boolean;
 }

@@ -1,24 +1,18 @@
+import type { DeviceDescription } from '../../mdm/check-in.ts';
 import type { EnrollmentType } from '../../mdm/enrollment-id.ts';
 import type { SecretBox } from '../secret-box.ts';
 import type { Transaction } from '../transaction.ts';
 import { associateCertificates, readCertificateOwners } from './channels.ts';
 import { type CheckInRow, upsertCheckIns } from './check-ins.ts';
 import { clearQueues } from './clear-queues.ts';
+import { descriptionValues } from './hosts.ts';
 
 export interface AuthenticateRow {
   readonly enrollmentKey: string;
   readonly enrollmentId: string;
   readonly type: EnrollmentType;
   readonly udid: string | undefined;
-  readonly device: {
-    readonly serialNumber: string | undefined;
-    readonly deviceName: string | undefined;
-    readonly model: string | undefined;
-    readonly modelName: string | undefined;
-    readonly productName: string | undefined;
-    readonly osVersion: string | undefined;
-    readonly buildVersion: string | undefined;
-  };
+  readonly device: DeviceDescription;
   /** Keep queue, secrets and enrollment: the device only renewed its certificate. */
   readonly isRenewal: boolean;
   /** Missing for a migration. */
@@ -69,25 +63,13 @@ async function readHosts(t: Transaction, rows: readonly AuthenticateRow[]): Prom
   return new Map(found.map((row) => [row.key, row.id]));
 }
 
-const clip = (text: string | undefined, length: number): string | null => (text ? text.slice(0, length) : null);
-
-const hostValues = ({ device }: AuthenticateRow): (string | null)[] => [
-  clip(device.serialNumber, 127),
-  clip(device.deviceName, 255),
-  clip(device.model, 127),
-  clip(device.modelName, 127),
-  clip(device.productName, 127),
-  clip(device.osVersion, 63),
-  clip(device.buildVersion, 63),
-];
-
 async function upsertHosts(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {
   await t.run(
     `INSERT INTO hosts (host_key, udid, serial_number, device_name, model, model_name, product_name, os_version, build_version)
      VALUES ${rows.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', ')}
      ON DUPLICATE KEY UPDATE serial_number = VALUES(serial_number), device_name = VALUES(device_name), model = VALUES(model),
        model_name = VALUES(model_name), product_name = VALUES(product_name), os_version = VALUES(os_version), build_version = VALUES(build_version)`,
-    rows.flatMap((row) => [row.enrollmentKey, row.udid ?? null, ...hostValues(row)]),
+    rows.flatMap((row) => [row.enrollmentKey, row.udid ?? null, ...descriptionValues(row.device)]),
   );
   return readHosts(t, rows);
 }
