@@ -65,15 +65,19 @@ export class ManagementProxy {
     return { body: answer };
   }
 
-  /** Relative endpoints only: one that names a host would turn devices into request forgers (nanomdm §14.3 #8). */
+  /**
+   * Only what lies below the configured URL: an Endpoint that leads elsewhere would turn devices into request forgers (nanomdm §14.3 #8). The resolved URL is
+   * judged, not only its spelling: URL parsers skip blanks and take `%2e` for a dot. Encoded separators are refused because the upstream may decode them.
+   */
   #resolve(endpoint: string): URL {
     const base = new URL(this.#options.url);
-    const resolved = new URL(endpoint, base);
+    const folder = base.pathname.slice(0, base.pathname.lastIndexOf('/') + 1);
     const isRelative =
-      resolved.origin === base.origin &&
-      !/^[a-z][a-z0-9+.-]*:|^[/\\]/i.test(endpoint) &&
-      !endpoint.split(/[/\\]/).includes('..');
-    if (!isRelative)
+      !/^[a-z][a-z0-9+.-]*:|^[/\\]|%(2e|2f|5c)|[^!-\uffff]/i.test(endpoint) &&
+      !endpoint.split(/[/\\]/).includes('..') &&
+      URL.canParse(endpoint, base.href);
+    const resolved = isRelative ? new URL(endpoint, base) : undefined;
+    if (resolved === undefined || resolved.origin !== base.origin || !resolved.pathname.startsWith(folder))
       throw new ServerError('management.failed', 'the Endpoint is not a relative reference', { status: 400 });
     return resolved;
   }
