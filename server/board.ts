@@ -9,6 +9,16 @@ import type { ApiAuth } from './auth/authenticate-api.ts';
 
 export const BOARD_PATH = '/admin/queues';
 
+const FOREIGN_LINK = /<link\b[^>]*\bhref="https?:[^>]*>/g;
+
+/** Bull Board's page asks Google for its fonts. Our policy forbids it, and the link would be an error in the browser's console at each page. */
+const withoutForeignLinks: RequestHandler = (_request, response, next) => {
+  const send = response.send.bind(response);
+  response.send = (body) =>
+    send(typeof body === 'string' && body.startsWith('<!DOCTYPE html>') ? body.replaceAll(FOREIGN_LINK, '') : body);
+  next();
+};
+
 /** A board over all queues; one for observers, on which nothing can be pressed, and one for the others. */
 function createBoard(queues: JobQueues, readOnlyMode: boolean): RequestHandler {
   const adapter = new ExpressAdapter();
@@ -61,6 +71,7 @@ export function boardRouter(queues: JobQueues, auth: ApiAuth): Router {
       response.status(403).json({ error: 'not from this site' });
     else next();
   });
+  router.use(withoutForeignLinks);
   router.use((request, response, next) =>
     (response.locals.apiKey?.role === 'observer' ? observers : others)(request, response, next),
   );
