@@ -44,11 +44,14 @@ describe('hints', () => {
   });
 
   it('are not given after a rollback, and nothing is owed', async () => {
+    let runs = 0;
     const failing = transaction(test.db, async (t) => {
+      runs += 1;
       t.owe(HOST_KIND, ['1']);
       throw new Error('second thoughts');
     });
     await expect(failing).rejects.toThrow('second thoughts');
+    expect(runs).toBe(1);
     expect(hints).toEqual([]);
     expect(await countOwed(test.db)).toBe(0);
   });

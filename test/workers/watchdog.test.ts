@@ -65,8 +65,9 @@ describe('watchdog', () => {
     await waitFor('a check under way', () => dog.rounds() > 0);
     dog.stop();
     answer.resolve(3);
-    await answer.promise;
-    await new Promise((resolve) => setImmediate(resolve));
+    const clock = watch({ waiting: async () => 0 });
+    await clock.manyRounds();
+    clock.stop();
     expect(dog.stuck).toEqual([]);
     expect(dog.rounds()).toBe(1);
   });
