@@ -147,6 +147,19 @@ export async function fail(
   return (await readState(db, kind, key))?.failed ?? false;
 }
 
+/** Puts a key off without counting an attempt: what failed was not the key. In a transaction of its own. A new owing may bring it forward. */
+export async function postpone(
+  db: Executor,
+  kind: JobKind,
+  key: string,
+  { error, delayMs }: { error: string; delayMs: number },
+): Promise<void> {
+  await db.run(
+    `UPDATE outbox FORCE INDEX (PRIMARY) SET due_at = ${NOW_PLUS}, look_at = due_at, last_error = ? WHERE kind = ? AND \`key\` = ? AND failed_at IS NULL`,
+    [micro(delayMs), error.slice(0, 500), kind, key],
+  );
+}
+
 /**
  * Counts an attempt before it is made: for a key that may kill its process and so could never record its failure. A row that is not due is not
  * counted: nothing will be run.

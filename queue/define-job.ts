@@ -23,6 +23,8 @@ export interface DatabaseJob extends Common {
   readonly effect: 'database';
   /** Locks the domain rows of these keys in ascending order; with `wait` false it skips the ones held by others. @returns the keys locked */
   lock(t: Executor, keys: readonly string[], wait: boolean): Promise<string[]>;
+  /** A key whose lock is held is dropped instead of waited for: its lock is the outbox row itself, so whoever holds it is doing this very work. */
+  readonly dropsHeld?: true;
   /** Reads the domain, writes the effect, owes what follows. For periodic work: how long until the next alarm. */
   run(t: Transaction, keys: readonly string[]): Promise<{ nextInMs: number } | undefined>;
 }

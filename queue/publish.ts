@@ -4,6 +4,9 @@ import type { JobQueues } from './queues.ts';
 
 /** Keys held while Redis is slow or away; beyond that they are dropped: their rows remain. */
 const MAX_HELD = 50_000;
+/** Waiting jobs of a kind beyond which no more hints are added: without workers they would fill Redis. The relay feeds the rows later, slice by slice. */
+const MAX_WAITING = 1_000;
+const DEPTH_KNOWN_MS = 1_000;
 /** Jobs per addBulk: more make one pipeline slow (stack-2026 §1.11). */
 const JOBS_PER_CALL = 1_000;
 
@@ -12,6 +15,8 @@ interface Lane {
   held: Set<string>;
   alone: Set<string>;
   flight: Promise<void> | undefined;
+  /** Waiting jobs when last asked, and when that was. */
+  depth: { waiting: number; askedAt: number };
 }
 
 /**
@@ -27,7 +32,10 @@ export class Publisher {
   constructor(queues: JobQueues) {
     this.#queues = queues;
     this.#lanes = Object.fromEntries(
-      JOB_KINDS.map((kind) => [kind, { held: new Set(), alone: new Set(), flight: undefined }]),
+      JOB_KINDS.map((kind) => [
+        kind,
+        { held: new Set(), alone: new Set(), flight: undefined, depth: { waiting: 0, askedAt: 0 } },
+      ]),
     ) as unknown as Record<JobKind, Lane>;
   }
 
@@ -53,12 +61,28 @@ export class Publisher {
     // A turn of the event loop gathers what one batch commit hints key by key.
     await new Promise((resolve) => setImmediate(resolve));
     while (lane.held.size + lane.alone.size > 0) {
-      const batches = [...slices([...lane.held], OUTBOX_BATCH), ...[...lane.alone].map((key) => [key])];
+      const [together, alone] = [[...lane.held], [...lane.alone]];
       lane.held = new Set();
       lane.alone = new Set();
-      for (const some of slices(batches, JOBS_PER_CALL)) await this.#add(kind, some);
+      if (await this.#isFull(kind, lane)) this.dropped += together.length;
+      else await this.publish(kind, together);
+      await this.publish(kind, alone, { alone: true });
     }
     lane.flight = undefined;
+  }
+
+  /** Hands keys to Redis now, however many jobs wait there: for the relay, which looks at the queue itself. */
+  async publish(kind: JobKind, keys: readonly string[], { alone = false } = {}): Promise<void> {
+    const batches = [...slices(keys, alone ? 1 : OUTBOX_BATCH)];
+    for (const some of slices(batches, JOBS_PER_CALL)) await this.#add(kind, some);
+  }
+
+  async #isFull(kind: JobKind, { depth }: Lane): Promise<boolean> {
+    if (Date.now() - depth.askedAt > DEPTH_KNOWN_MS) {
+      depth.waiting = await this.#queues[kind].getWaitingCount().catch(() => 0);
+      depth.askedAt = Date.now();
+    }
+    return depth.waiting > MAX_WAITING;
   }
 
   async #add(kind: JobKind, batches: readonly string[][]): Promise<void> {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Log } from '../config/log.ts';
 import type { Db } from '../db/db.ts';
-import { lease, look, pageDue } from '../db/outbox.ts';
+import { lease, look, OUTBOX_BATCH, pageDue } from '../db/outbox.ts';
 import { holdLease, releaseLease } from '../db/queries/leases.ts';
 import { JOB_KINDS, type JobKind } from '../domain/job-kinds.ts';
 import type { Publisher } from './publish.ts';
@@ -11,7 +11,7 @@ const LEASE_NAME = 'relay';
 const LEASE_MS = 5_000;
 /** Rows looked at per kind and round, and per page of a rebuild. */
 const PAGE = 4_096;
-/** A queue that has more jobs waiting is left alone: overdue there means waiting, not lost. */
+/** A queue that has more jobs waiting gets one slice a round: most of what is overdue there is waiting, not lost, but what only the relay can feed must not starve. */
 const DEEP = 16;
 
 export interface RelayOptions {
@@ -94,8 +94,7 @@ export class Relay {
           page.filter((row) => row.failed === 0),
         );
         const failed = page.filter((row) => row.failed === 1).map((row) => row.key);
-        if (failed.length > 0) publisher.hint(kind, failed, { alone: true });
-        await publisher.drain();
+        await publisher.publish(kind, failed, { alone: true });
         // The epoch says rebuilding still: the next leader begins anew.
         if (this.#isStopped) return count;
         count += page.length;
@@ -110,13 +109,18 @@ export class Relay {
   }
 
   async #publishOverdue(): Promise<number> {
-    const { db, redis, prefix } = this.#options;
+    const { db, redis, prefix, log } = this.#options;
     let count = 0;
     for (const kind of JOB_KINDS) {
-      if ((await redis.llen(`${prefix}:${kind}:wait`)) > DEEP) continue;
-      const rows = await look(db, kind, PAGE);
-      await this.#publish(kind, rows);
-      count += rows.length;
+      try {
+        const isDeep = (await redis.llen(`${prefix}:${kind}:wait`)) > DEEP;
+        const rows = await look(db, kind, isDeep ? OUTBOX_BATCH : PAGE);
+        await this.#publish(kind, rows);
+        count += rows.length;
+      } catch (error) {
+        // A row that somebody holds for long stops its own kind only.
+        log.warn('relay.failed', { kind, error });
+      }
     }
     return count;
   }
@@ -130,14 +134,9 @@ export class Relay {
       kind,
       rows.map((row) => row.key),
     );
-    publisher.hint(
-      kind,
-      rows.filter((row) => row.attempts === 0).map((row) => row.key),
-    );
-    publisher.hint(
-      kind,
-      rows.filter((row) => row.attempts > 0).map((row) => row.key),
-      { alone: true },
-    );
+    const keysOf = (isTroubled: boolean): string[] =>
+      rows.filter((row) => row.attempts > 0 === isTroubled).map((row) => row.key);
+    await publisher.publish(kind, keysOf(false));
+    await publisher.publish(kind, keysOf(true), { alone: true });
   }
 }

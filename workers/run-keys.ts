@@ -1,6 +1,6 @@
 import type { Db } from '../db/db.ts';
-import { isConnectionLoss } from '../db/errors.ts';
-import { countAttempt, fail, lockOutboxRows, take } from '../db/outbox.ts';
+import { isConnectionLoss, isContention } from '../db/errors.ts';
+import { countAttempt, fail, lockOutboxRows, postpone, take } from '../db/outbox.ts';
 import { type Transaction, transaction, unlessAborted } from '../db/transaction.ts';
 import { backoffMs, type DatabaseJob, type Job, type OutsideJob } from '../queue/define-job.ts';
 import { GiveUp, RetryLater } from '../queue/errors.ts';
@@ -8,6 +8,7 @@ import { GiveUp, RetryLater } from '../queue/errors.ts';
 /** Singles of a failed batch side by side. */
 const SIDE_BY_SIDE = 4;
 const SKIPPED_AGAIN_MS = 5;
+const CONTENDED_AGAIN_MS = 1_000;
 /** More than a row can count: never reached. */
 const NO_LIMIT = 65_536;
 
@@ -54,7 +55,7 @@ async function runTogether(db: Db, job: DatabaseJob, keys: readonly string[], si
   const first = await runLocked(db, job, keys, false, signal);
   if (first.held.length > 0) await new Promise((resolve) => setTimeout(resolve, SKIPPED_AGAIN_MS));
   const again = first.held.length > 0 ? await runLocked(db, job, first.held, false, signal) : first;
-  const held = again.held;
+  const held = job.dropsHeld === true ? [] : again.held;
   const troubled = [...new Set([...first.troubled, ...again.troubled])];
   return merge([
     done(keys.length - held.length - troubled.length),
@@ -157,18 +158,28 @@ async function runOne(db: Db, job: Job, key: string, signal: AbortSignal, isCoun
 
 async function recordFailure(db: Db, job: Job, key: string, thrown: unknown, isCounted: boolean): Promise<RunResult> {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const delayMs = postponementOf(error);
+  if (delayMs !== undefined) {
+    await transaction(db, (t) => postpone(t, job.kind, key, { error: error.message, delayMs }));
+    return { done: 0, failures: new Map([[key, error]]), exhausted: [] };
+  }
   const isFailed = await transaction(db, async (t) => {
     const [row] = await take(t, job.kind, [key]);
     const attempt = (row?.attempts ?? 0) + (isCounted ? 0 : 1);
-    const delayMs = error instanceof RetryLater ? error.delayMs : undefined;
     return fail(t, job.kind, key, {
       error: error.message,
-      backoffMs: delayMs ?? backoffMs(job, Math.max(attempt, 1)),
+      backoffMs: backoffMs(job, Math.max(attempt, 1)),
       limit: error instanceof GiveUp ? 0 : limitOf(job),
       counted: isCounted,
     });
   });
   return { done: 0, failures: new Map([[key, error]]), exhausted: isFailed ? [key] : [] };
+}
+
+/** Milliseconds, when the failure says nothing about the key: it waits for something else, or others held its rows for too long. */
+function postponementOf(error: Error): number | undefined {
+  if (error instanceof RetryLater) return error.delayMs;
+  return isContention(error) ? CONTENDED_AGAIN_MS : undefined;
 }
 
 const limitOf = (job: Job): number => Math.min(job.attempts, NO_LIMIT);

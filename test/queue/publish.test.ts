@@ -81,7 +81,22 @@ describe('publisher', () => {
     publisher.hint(KIND, keys(600));
     publisher.hint(KIND, keys(1_500, 10_000), { alone: true });
     await publisher.drain();
-    expect(sizes).toEqual([1_000, 503]);
+    expect(sizes).toEqual([3, 1_000, 500]);
+  });
+
+  it('adds no hints to a queue that nobody works off; what Bull Board is to show it adds', async () => {
+    const { queues, publisher } = open();
+    const added: string[][] = [];
+    queues[KIND].getWaitingCount = async () => 1_001;
+    queues[KIND].addBulk = async (jobs) => {
+      added.push(...jobs.map((job) => [...job.data.keys]));
+      return [];
+    };
+    publisher.hint(KIND, keys(600));
+    publisher.hint(KIND, ['failed'], { alone: true });
+    await publisher.drain();
+    expect(added).toEqual([['failed']]);
+    expect(publisher.dropped).toBe(600);
   });
 
   it('gives keys in trouble a job of their own', async () => {

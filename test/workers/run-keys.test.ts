@@ -287,6 +287,29 @@ describe('a failure', () => {
     expect(row?.minutes).toBe(59);
   });
 
+  it('RetryLater counts no attempt: an outage of any length fails nothing, and a new owing may try at once', async () => {
+    const hosts = await addHosts(test.db, 1);
+    const [host = ''] = hosts;
+    for (let outage = 0; outage < 20; outage++) {
+      await owe(test.db, HOST_KIND, hosts);
+      const { exhausted } = await runKeys(test.db, failing(new RetryLater('APNs is away')), hosts, never);
+      expect(exhausted).toEqual([]);
+    }
+    expect(await readState(test.db, HOST_KIND, host)).toMatchObject({
+      attempts: 0,
+      failed: false,
+      lastError: 'APNs is away',
+    });
+  });
+
+  it('contention that no repetition overcame counts no attempt either', async () => {
+    const hosts = await addHosts(test.db, 1);
+    await owe(test.db, HOST_KIND, hosts);
+    const contended = Object.assign(new Error('Lock wait timeout exceeded'), { errno: 1205 });
+    await runKeys(test.db, failing(contended), hosts, never);
+    expect(await readState(test.db, HOST_KIND, hosts[0] ?? '')).toMatchObject({ attempts: 0, failed: false });
+  });
+
   it('that is no Error, or very long, is recorded too', async () => {
     const hosts = await addHosts(test.db, 1);
     await owe(test.db, HOST_KIND, hosts);

@@ -17,6 +17,7 @@ export const maintenanceRepush = (): Job =>
     effect: 'database',
     concurrency: 1,
     attempts: Number.POSITIVE_INFINITY,
+    dropsHeld: true,
     lock: (t, keys, wait) => lockOutboxRows(t, 'maintenance.repush', keys, wait),
     async run(t) {
       const due = await readDueRepushes(t, BATCH);
