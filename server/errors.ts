@@ -35,6 +35,9 @@ export class ServerError extends Error {
   }
 }
 
+/** Somebody else holds a row for longer than a statement waits: nothing was recorded, the sender tries again. */
+export class RowHeld extends Error {}
+
 export interface Refusal {
   readonly status: number;
   readonly code: string;
@@ -44,6 +47,7 @@ export interface Refusal {
 /** The status of anything that was thrown. A database that is away or contended is 503: the sender tries again and nothing was recorded. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof ServerError || error instanceof ProtocolError) return { status: error.status, code: error.code };
-  if (isConnectionLoss(error) || isContention(error)) return { status: 503, code: 'unavailable', retryAfterSeconds: 5 };
+  if (isConnectionLoss(error) || isContention(error) || error instanceof RowHeld)
+    return { status: 503, code: 'unavailable', retryAfterSeconds: 5 };
   return { status: 500, code: 'internal' };
 }

@@ -7,7 +7,8 @@ import { readCommandBodies, readNextCommandIds } from '../../db/queries/next-com
 import { type AuthenticateRow, recordAuthenticates } from '../../db/queries/record-authenticates.ts';
 import { type ReportRow, recordReports } from '../../db/queries/record-reports.ts';
 import { recordTokenUpdates, type TokenUpdateRow } from '../../db/queries/record-token-updates.ts';
-import { transaction } from '../../db/transaction.ts';
+import { type Transaction, transaction } from '../../db/transaction.ts';
+import { RowHeld } from '../errors.ts';
 
 export interface NextCommand {
   readonly commandUuid: string;
@@ -58,16 +59,18 @@ export class DeviceStore {
     });
     this.#authenticates = new Gatherer({
       key: (row) => row.enrollmentKey,
-      run: (rows) => transaction(db, async (t) => recordAuthenticates(t, db.secrets, rows)).then(() => everyone),
+      run: (rows) =>
+        record(db, rows.length === 1, async (t) => recordAuthenticates(t, db.secrets, rows)).then(() => everyone),
     });
     this.#tokenUpdates = new Gatherer({
       key: (row) => row.enrollmentKey,
-      run: (rows) => transaction(db, async (t) => recordTokenUpdates(t, db.secrets, rows)).then(() => everyone),
+      run: (rows) =>
+        record(db, rows.length === 1, async (t) => recordTokenUpdates(t, db.secrets, rows)).then(() => everyone),
     });
     this.#reports = new Gatherer({
       key: (row) => `${row.enrollmentId} ${row.commandUuid}`,
       size: (row) => row.body.length,
-      run: (rows) => transaction(db, (t) => recordReports(t, db.secrets, rows)),
+      run: (rows) => record(db, false, (t) => recordReports(t, db.secrets, rows)),
     });
   }
 
@@ -162,6 +165,22 @@ export class DeviceStore {
     return commandIds.map((id) => (id === undefined ? undefined : wanted.get(id)));
   }
 }
+
+const isLockTimeout = (error: unknown): boolean => error instanceof Error && 'errno' in error && error.errno === 1205;
+
+/**
+ * One transaction. A row that somebody holds for seconds (1205) must not hold up everyone whose message is in the same batch, so the batch is not tried again as a whole
+ * but split by the gatherer. By itself an Authenticate or TokenUpdate is patient, as a refusal would end the enrollment; a report comes again.
+ * @throws RowHeld
+ */
+const record = <T>(db: Db, isPatient: boolean, work: (t: Transaction) => Promise<T>): Promise<T> =>
+  transaction(db, (t) =>
+    work(t).catch((error: unknown) => {
+      throw !isPatient && isLockTimeout(error)
+        ? new RowHeld('a row is held by somebody else', { cause: error })
+        : error;
+    }),
+  );
 
 async function readIdentities(db: Db, questions: readonly IdentityQuestion[]): Promise<IdentityAnswer[]> {
   const channels = await readChannels(db, [...new Set(questions.flatMap((question) => question.keys))]);
