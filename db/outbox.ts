@@ -147,16 +147,20 @@ export async function fail(
   return (await readState(db, kind, key))?.failed ?? false;
 }
 
-/** Puts a key off without counting an attempt: what failed was not the key. In a transaction of its own. A new owing may bring it forward. */
+/**
+ * Puts a key off without counting an attempt: what failed was not the key. One that was `counted` before it was made is taken back. In a transaction of
+ * its own. A new owing may bring it forward.
+ */
 export async function postpone(
   db: Executor,
   kind: JobKind,
   key: string,
-  { error, delayMs }: { error: string; delayMs: number },
+  { error, delayMs, counted }: { error: string; delayMs: number; counted: boolean },
 ): Promise<void> {
   await db.run(
-    `UPDATE outbox FORCE INDEX (PRIMARY) SET due_at = ${NOW_PLUS}, look_at = due_at, last_error = ? WHERE kind = ? AND \`key\` = ? AND failed_at IS NULL`,
-    [micro(delayMs), error.slice(0, 500), kind, key],
+    `UPDATE outbox FORCE INDEX (PRIMARY) SET due_at = ${NOW_PLUS}, look_at = due_at, last_error = ?, attempts = IF(attempts > 0, attempts - ?, 0)
+     WHERE kind = ? AND \`key\` = ? AND failed_at IS NULL`,
+    [micro(delayMs), error.slice(0, 500), counted ? 1 : 0, kind, key],
   );
 }
 

@@ -160,7 +160,7 @@ async function recordFailure(db: Db, job: Job, key: string, thrown: unknown, isC
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const delayMs = postponementOf(error);
   if (delayMs !== undefined) {
-    await transaction(db, (t) => postpone(t, job.kind, key, { error: error.message, delayMs }));
+    await transaction(db, (t) => postpone(t, job.kind, key, { error: error.message, delayMs, counted: isCounted }));
     return { done: 0, failures: new Map([[key, error]]), exhausted: [] };
   }
   const isFailed = await transaction(db, async (t) => {

@@ -59,6 +59,6 @@ it('owing, settling and leasing the same few hundred keys side by side hardly ev
   const ledger = await readLedger(test.db);
   expect(Object.keys(ledger)).toHaveLength(chores);
   expect(new Set(Object.values(ledger))).toEqual(new Set([1]));
-  // About none on MariaDB, a handful on MySQL; a scanning DELETE makes dozens (core-mechanism D3).
-  expect(test.db.counters.contention).toBeLessThan(15);
+  // None on MariaDB; on MySQL gap locks of purged rows make some (core-mechanism A, "Isolation and deadlocks").
+  expect(test.db.counters.contention).toBeLessThan((3 * LANES * ROUNDS) / 10);
 }, 60_000);

@@ -6,6 +6,7 @@ import {
   lease,
   newStamp,
   owe,
+  postpone,
   retry,
   settle,
   settleUntil,
@@ -108,6 +109,15 @@ const failStep =
     expect(isFailed).toBe(model.row?.isFailed ?? false);
   };
 
+const postponeStep =
+  (counted: boolean): Step =>
+  async (model) => {
+    await postpone(test.db, KIND, KEY, { error: 'away', delayMs: LATER_MS, counted });
+    const { row } = model;
+    if (row === undefined || row.isFailed) return;
+    model.row = { ...row, isDue: false, attempts: Math.max(row.attempts - (counted ? 1 : 0), 0) };
+  };
+
 const countStep: Step = async (model) => {
   const { row } = model;
   const count = await countAttempt(test.db, KIND, KEY, LIMIT);
@@ -142,6 +152,8 @@ const STEPS: Record<string, Step> = {
   'settle and owe later': settleAndOweLaterStep,
   fail: failStep(false),
   'fail, counted': failStep(true),
+  postpone: postponeStep(false),
+  'postpone, counted': postponeStep(true),
   'count attempt': countStep,
   retry: retryStep,
   lease: leaseStep,

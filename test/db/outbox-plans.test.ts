@@ -9,6 +9,7 @@ import {
   newStamp,
   owe,
   pageDue,
+  postpone,
   readState,
   retry,
   settle,
@@ -30,6 +31,10 @@ const STATEMENTS: Record<string, { index: 'PRIMARY' | 'look'; run: (db: Executor
   settle: { index: 'PRIMARY', run: (db) => settle(db, KIND, ROWS) },
   settleUntil: { index: 'PRIMARY', run: (db) => settleUntil(db, KIND, { key: '100', stamp: 1, attempts: 0 }, 1_000) },
   fail: { index: 'PRIMARY', run: (db) => fail(db, KIND, '100', FAILURE) },
+  postpone: {
+    index: 'PRIMARY',
+    run: (db) => postpone(db, KIND, '100', { error: 'away', delayMs: 1_000, counted: true }),
+  },
   countAttempt: { index: 'PRIMARY', run: (db) => countAttempt(db, KIND, '100', 8) },
   readState: { index: 'PRIMARY', run: (db) => readState(db, KIND, '100') },
   retry: { index: 'PRIMARY', run: (db) => retry(db, KIND, KEYS) },

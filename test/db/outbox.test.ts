@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { executorOn } from '../../db/connection.ts';
 import {
   fail,
   lease,
@@ -101,7 +100,7 @@ describe('locking outbox rows', () => {
     await owe(['1', '2', '3']);
     const holder = await test.db.connect();
     await holder.query('START TRANSACTION');
-    await lockOutboxRows(executorOn(holder), KIND, ['2'], true);
+    await holder.query("SELECT stamp FROM outbox WHERE kind = ? AND `key` = '2' FOR UPDATE", [KIND]);
     await transaction(test.db, async (t) => {
       expect(await lockOutboxRows(t, KIND, ['3', '2', '1'], false)).toEqual(['1', '3']);
     });

@@ -302,6 +302,19 @@ describe('a failure', () => {
     });
   });
 
+  it('RetryLater counts no attempt of a key in trouble either, though such a key is counted before it is run', async () => {
+    const hosts = await addHosts(test.db, 1);
+    const [host = ''] = hosts;
+    await owe(test.db, HOST_KIND, hosts);
+    await fail(test.db, HOST_KIND, host, { error: 'once', backoffMs: 0, limit: 3, counted: false });
+    for (let outage = 0; outage < 10; outage++) {
+      const { exhausted } = await runCounted(test.db, failing(new RetryLater('APNs is away')), hosts, never);
+      expect(exhausted).toEqual([]);
+      await letTimePass(test.db, HOST_KIND);
+    }
+    expect(await readState(test.db, HOST_KIND, host)).toMatchObject({ attempts: 1, failed: false });
+  });
+
   it('contention that no repetition overcame counts no attempt either', async () => {
     const hosts = await addHosts(test.db, 1);
     await owe(test.db, HOST_KIND, hosts);
