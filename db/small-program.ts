@@ -21,6 +21,7 @@ export async function runSmallProgram<T extends z.ZodObject>(
     const db = openDb({
       databaseUrl: environment.DATABASE_URL,
       connections: 2,
+      answerWithinMs: Number.POSITIVE_INFINITY,
       secretKeys: [environment.SECRET_KEY.reveal(), ...environment.SECRET_KEYS_OLD.map((key) => key.reveal())],
     });
     process.exitCode = await run(db, flags).finally(() => db.close());

@@ -28,6 +28,8 @@ function addressOf(url: string): Address {
 // BullMQ's own strategy grows to 20 s; a worker should be back within seconds of Redis.
 const retryStrategy = (times: number): number => Math.min(times * 200, 2000);
 
+// socketTimeout: a connection that is not closed but dead (a firewall forgot it) is replaced. Workers block for up to 10 s without a word.
+
 /** For those who publish: fails at once when Redis is away. A hint that is lost costs seconds; a request that waits costs a device. */
 export const producerOptions = (url: string) => ({
   ...addressOf(url),
@@ -35,6 +37,7 @@ export const producerOptions = (url: string) => ({
   enableOfflineQueue: false,
   maxRetriesPerRequest: 1,
   commandTimeout: 5_000,
+  socketTimeout: 10_000,
 });
 
 /** For those who consume: waits for Redis to come back. */
@@ -42,6 +45,7 @@ export const workerOptions = (url: string) => ({
   ...addressOf(url),
   retryStrategy,
   maxRetriesPerRequest: null,
+  socketTimeout: 20_000,
 });
 
 /** A client of our own: BullMQ's wrapper ignores SET … NX. */
