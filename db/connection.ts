@@ -43,6 +43,8 @@ export function createPool(databaseUrl: string, connectionLimit: number): Pool {
     maxIdle: connectionLimit,
     queueLimit: 10_000,
     idleTimeout: 600_000,
+    // For db/pipeline.ts. Values never become SQL: they are placeholders everywhere.
+    multipleStatements: true,
   });
   pool.pool.on('connection', (connection) => {
     // Queued in front of whatever the connection was opened for.
@@ -59,7 +61,7 @@ export function createPool(databaseUrl: string, connectionLimit: number): Pool {
 // The statement behind it fails with the same connection error; an unhandled one here would end the process.
 const ignoreError = (): void => {};
 
-/** Wraps a pool or one of its connections. Text protocol: IN lists of changing length would fill the prepared-statement cache. */
+/** Statements on any connection of the pool, each committed by itself. Text protocol: IN lists of changing length would fill the prepared-statement cache. */
 export function executorOn(target: Pool | PoolConnection): Executor {
   return {
     async rows<T extends object = Row>(sql: string, values: Values = []): Promise<T[]> {

@@ -1,8 +1,9 @@
 import type { JobKind } from '../domain/job-kinds.ts';
-import { type Executor, executorOn } from './connection.ts';
+import type { Executor } from './connection.ts';
 import type { Db } from './db.ts';
 import { isContention } from './errors.ts';
-import { GRACE_MS, newStamp, owe, settle, settleUntil, type TakenRow } from './outbox.ts';
+import { GRACE_MS, newStamp, owe, settle, settleUntil, slices, type TakenRow } from './outbox.ts';
+import { leaveToCommit, Pipeline } from './pipeline.ts';
 
 const MAX_RUNS = 10;
 
@@ -59,22 +60,22 @@ class Ledger {
    */
   async flush(t: Executor): Promise<void> {
     const ended = new Map([...this.settled].map(([kind, rows]) => [kind, new Set(rows.map((row) => row.key))]));
-    await this.#writeOwed(t, (kind, key) => !(ended.get(kind)?.has(key) ?? false));
+    this.#writeOwed(t, (kind, key) => !(ended.get(kind)?.has(key) ?? false));
     for (const [kind, rows] of inOrder(this.settled)) this.#hint(kind, await settle(t, kind, rows));
     for (const [kind, alarms] of inOrder(this.alarms)) {
       for (const { row, nextInMs } of alarms.sort((a, b) => (a.row.key < b.row.key ? -1 : 1)))
         if (!(await settleUntil(t, kind, row, nextInMs))) this.#hint(kind, [row.key]);
     }
-    await this.#writeOwed(t, (kind, key) => ended.get(kind)?.has(key) ?? false);
+    this.#writeOwed(t, (kind, key) => ended.get(kind)?.has(key) ?? false);
   }
 
-  async #writeOwed(t: Executor, isWritten: (kind: JobKind, key: string) => boolean): Promise<void> {
+  #writeOwed(t: Executor, isWritten: (kind: JobKind, key: string) => boolean): void {
     for (const [kind, debts] of inOrder(this.owed)) {
       const rows = [...debts]
         .filter(([key]) => isWritten(kind, key))
         .map(([key, debt]) => ({ key, ...debt }))
         .sort((a, b) => (a.key < b.key ? -1 : 1));
-      await owe(t, kind, rows);
+      for (const slice of slices(rows)) leaveToCommit(owe(t, kind, slice));
       this.#hint(
         kind,
         rows.filter((row) => row.isHinted).map((row) => row.key),
@@ -112,9 +113,10 @@ async function runOnce<T>(db: Db, work: (t: Transaction) => Promise<T>, signal?:
   signal?.throwIfAborted();
   const connection = await db.connect();
   const ledger = new Ledger();
-  const executor = executorOn(connection);
+  const pipeline = new Pipeline(connection);
   const t: Transaction = {
-    ...executor,
+    rows: (sql, values) => pipeline.rows(sql, values),
+    run: (sql, values) => pipeline.run(sql, values),
     owe: (kind, keys, options) => ledger.owe(kind, keys, options),
     settle: (kind, rows) => void push(ledger.settled, kind, rows),
     settleUntil: (kind, row, nextInMs) => void push(ledger.alarms, kind, [{ row, nextInMs }]),
@@ -122,10 +124,10 @@ async function runOnce<T>(db: Db, work: (t: Transaction) => Promise<T>, signal?:
   let isBroken = false;
   try {
     const value = await unlessAborted(signal, async () => {
-      await executor.run('START TRANSACTION');
+      void pipeline.run('START TRANSACTION');
       const result = await work(t);
-      await ledger.flush(executor);
-      await executor.run('COMMIT');
+      await ledger.flush(pipeline);
+      await pipeline.run('COMMIT');
       return result;
     });
     for (const [kind, keys] of ledger.hints) db.hint(kind, keys);
@@ -133,7 +135,7 @@ async function runOnce<T>(db: Db, work: (t: Transaction) => Promise<T>, signal?:
   } catch (error) {
     if (signal?.aborted) isBroken = true;
     else
-      await executor.run('ROLLBACK').catch(() => {
+      await pipeline.rollback().catch(() => {
         isBroken = true;
       });
     throw error;
