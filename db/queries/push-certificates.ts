@@ -34,11 +34,15 @@ export async function storePushCertificate(
   );
 }
 
+/** Comparing an ASCII column with any other text is an error of the database (1267), not a row that is not found. */
+const canBeTopic = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
+
 export async function readPushCertificateOf(
   db: Executor,
   secrets: SecretBox,
   topic: string,
 ): Promise<StoredPushCertificate | undefined> {
+  if (!canBeTopic(topic)) return undefined;
   const [row] = await db.rows<{
     certificatePem: string;
     keySealed: Buffer;
@@ -79,4 +83,4 @@ export async function storeApnsRoute(
 
 /** @returns whether there was one */
 export const deleteApnsRoute = async (db: Executor, topic: string): Promise<boolean> =>
-  (await db.run('DELETE FROM apns_routes WHERE topic = ?', [topic])).affectedRows === 1;
+  canBeTopic(topic) && (await db.run('DELETE FROM apns_routes WHERE topic = ?', [topic])).affectedRows === 1;
