@@ -59,6 +59,13 @@ describe('a gatherer', () => {
     expect(batches.map((batch) => batch.length)).toEqual([2, 2, 1]);
   });
 
+  it('ends a batch at 4 MB: a few large items do not make one giant statement', async () => {
+    const megabytes = (item: Item): number => Number(item.slice(1)) * 1024 * 1024;
+    const { gatherer, batches } = noting({ size: megabytes });
+    await Promise.all(['a1', 'b3', 'c1', 'd20', 'e1'].map((item) => gatherer.add(item)));
+    expect(batches).toEqual([['a1', 'b3'], ['c1', 'd20'], ['e1']]);
+  });
+
   it('lets a bad item harm only itself: a batch that fails is split into singles', async () => {
     const { gatherer, batches } = noting({
       run: async (items) => {
