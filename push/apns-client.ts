@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from './apns-connection.ts';
 import { type CertificateFor, cacheCertificates, type PushCertificate } from './cached-certificates.ts';
 import type { CircuitOptions } from './circuit.ts';
@@ -76,13 +77,23 @@ export class ApnsClient {
     return results;
   }
 
-  /** Lets the pushes under way finish (bounded by their time-out), closes all connections; later ones get `retry`. */
-  async close(): Promise<void> {
+  /**
+   * Lets the pushes under way finish, closes all connections; later ones get `retry`.
+   * @param limitMs resolves then at the latest, for a process that ends; without it the pushes' own time-out is the limit
+   */
+  async close(limitMs?: number): Promise<void> {
     this.#isClosed = true;
     for (const topic of [...this.#senders.keys()]) {
       this.#drop(topic);
     }
-    await Promise.all(this.#draining);
+    const drained = Promise.all(this.#draining);
+    if (limitMs === undefined) {
+      await drained;
+      return;
+    }
+    const over = new AbortController();
+    await Promise.race([drained, sleep(limitMs, undefined, { signal: over.signal })]);
+    over.abort();
   }
 
   async #sendTopic(topic: string, pushes: readonly Push[]): Promise<PushResult[]> {

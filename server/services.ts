@@ -45,6 +45,7 @@ export interface Services {
 
 const MAX_REPORT_BYTES = 20 * 1024 * 1024;
 const BODY_TIMEOUT_MS = 30_000;
+const PUSHES_END_MS = 1_000;
 const AUTHORITY = { commonName: 'Espalier device CA', years: 10 };
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -170,14 +171,15 @@ interface Closing {
   readonly queues: JobQueues;
   readonly redis: Redis;
   readonly db: Db;
-  readonly apns: { close(): Promise<void> };
+  readonly apns: { close(limitMs: number): Promise<void> };
 }
 
 async function closeAll({ store, lastSeen, publisher, queues, redis, db, apns }: Closing): Promise<void> {
   await store.drain();
   await lastSeen.flush();
   await publisher.drain();
-  await apns.close();
+  // Every request has ended: a push that still waits for APNs is owed.
+  await apns.close(PUSHES_END_MS);
   await closeQueues(queues);
   redis.disconnect();
   await db.close();
