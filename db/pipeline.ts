@@ -10,12 +10,9 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** For a query whose answer nobody needs: it travels along with what follows, and should it fail, COMMIT says so. */
-export const leaveToCommit = (query: Promise<unknown>): void => void query.catch(() => {});
-
 /**
  * The statements of one transaction. Those that are issued without awaiting the ones before travel in one round trip, in their order, so a transaction costs as many
- * round trips as it has answers to wait for; START TRANSACTION and COMMIT travel with their neighbours. See leaveToCommit.
+ * round trips as it has answers to wait for; START TRANSACTION and COMMIT travel with their neighbours. A statement whose answer nobody needs is issued with `void`.
  *
  * The server stops at the first statement that fails, and everything that was or will be issued then fails with the same error, COMMIT too: nobody can overlook it,
  * and nobody can catch it and go on.
@@ -41,6 +38,14 @@ export class Pipeline implements Executor {
     });
   }
 
+  /**
+   * For a query whose answer nobody needs: it travels along with what follows, and should it fail, COMMIT does. Of one statement, or of several issued at once: one that is
+   * issued after another's answer would come too late.
+   */
+  leave(query: Promise<unknown>): void {
+    query.catch((error: unknown) => this.#fail(error));
+  }
+
   /** Undoes everything, whatever has failed. */
   async rollback(): Promise<void> {
     this.#fail(new Error('the transaction was rolled back'));
@@ -53,7 +58,8 @@ export class Pipeline implements Executor {
       if (this.#failure === undefined) this.#waiting.push({ text, resolve: (result) => resolve(read(result)), reject });
       else reject(this.#failure.error);
     });
-    leaveToCommit(answer);
+    // Whoever awaits it still gets the error; for those who do not, COMMIT will.
+    answer.catch(() => {});
     if (!this.#isFlying) {
       this.#isFlying = true;
       // Behind all promises that are being settled now: what follows at once travels along.

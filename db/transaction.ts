@@ -3,7 +3,7 @@ import type { Executor } from './connection.ts';
 import type { Db } from './db.ts';
 import { isContention } from './errors.ts';
 import { GRACE_MS, newStamp, owe, settle, settleUntil, slices, type TakenRow } from './outbox.ts';
-import { leaveToCommit, Pipeline } from './pipeline.ts';
+import { Pipeline } from './pipeline.ts';
 
 const MAX_RUNS = 10;
 
@@ -19,6 +19,8 @@ export interface OweOptions {
  * outbox rows are by construction the last locks taken (docs/architecture.md, lock order).
  */
 export interface Transaction extends Executor {
+  /** Does not wait for a query whose answer nobody needs, see db/pipeline.ts. Should it fail, the commit fails. */
+  leave(query: Promise<unknown>): void;
   /** Owes work of a kind on these things. @returns the rows as they will be written, to settle them from this process. */
   owe(kind: JobKind, keys: Iterable<string>, options?: OweOptions): TakenRow[];
   /** Ends debts that were taken in this transaction (or outside, for effects that are not in MySQL). */
@@ -58,7 +60,7 @@ class Ledger {
    * Writes everything. A key that is settled and owed by the same transaction is its next alarm: it is owed after it is settled, or the earlier
    * time of the debt just worked off would win over the new one.
    */
-  async flush(t: Executor): Promise<void> {
+  async flush(t: Pipeline): Promise<void> {
     const ended = new Map([...this.settled].map(([kind, rows]) => [kind, new Set(rows.map((row) => row.key))]));
     this.#writeOwed(t, (kind, key) => !(ended.get(kind)?.has(key) ?? false));
     for (const [kind, rows] of inOrder(this.settled)) this.#hint(kind, await settle(t, kind, rows));
@@ -69,13 +71,13 @@ class Ledger {
     this.#writeOwed(t, (kind, key) => ended.get(kind)?.has(key) ?? false);
   }
 
-  #writeOwed(t: Executor, isWritten: (kind: JobKind, key: string) => boolean): void {
+  #writeOwed(t: Pipeline, isWritten: (kind: JobKind, key: string) => boolean): void {
     for (const [kind, debts] of inOrder(this.owed)) {
       const rows = [...debts]
         .filter(([key]) => isWritten(kind, key))
         .map(([key, debt]) => ({ key, ...debt }))
         .sort((a, b) => (a.key < b.key ? -1 : 1));
-      for (const slice of slices(rows)) leaveToCommit(owe(t, kind, slice));
+      for (const slice of slices(rows)) t.leave(owe(t, kind, slice));
       this.#hint(
         kind,
         rows.filter((row) => row.isHinted).map((row) => row.key),
@@ -96,13 +98,19 @@ const inOrder = <T>(byKind: ReadonlyMap<JobKind, T>): [JobKind, T][] =>
  * again, at most ten times, with jitter; so `work` must not do anything outside the transaction. Any other error rolls back and is thrown; an
  * aborted signal throws its reason at once and ends the connection, and with it the transaction.
  * After a lost connection it is unknown whether the commit happened.
+ * @param isRunAgain which errors run it again: of those that isContention tells, all or fewer
  */
-export async function transaction<T>(db: Db, work: (t: Transaction) => Promise<T>, signal?: AbortSignal): Promise<T> {
+export async function transaction<T>(
+  db: Db,
+  work: (t: Transaction) => Promise<T>,
+  signal?: AbortSignal,
+  isRunAgain: (error: unknown) => boolean = isContention,
+): Promise<T> {
   for (let run = 1; ; run++) {
     try {
       return await runOnce(db, work, signal);
     } catch (error) {
-      if (!isContention(error) || run === MAX_RUNS || signal?.aborted) throw error;
+      if (!isRunAgain(error) || run === MAX_RUNS || signal?.aborted) throw error;
       db.counters.contention += 1;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * run));
     }
@@ -117,6 +125,7 @@ async function runOnce<T>(db: Db, work: (t: Transaction) => Promise<T>, signal?:
   const t: Transaction = {
     rows: (sql, values) => pipeline.rows(sql, values),
     run: (sql, values) => pipeline.run(sql, values),
+    leave: (query) => pipeline.leave(query),
     owe: (kind, keys, options) => ledger.owe(kind, keys, options),
     settle: (kind, rows) => void push(ledger.settled, kind, rows),
     settleUntil: (kind, row, nextInMs) => void push(ledger.alarms, kind, [{ row, nextInMs }]),

@@ -74,7 +74,7 @@ export async function insertCommand(
     [...enrollmentIds].sort((a, b) => a - b),
     QUEUE_BATCH,
   )) {
-    await t.run(
+    void t.run(
       `INSERT INTO command_queue (enrollment_id, urgency, command_id) VALUES ${batch.map((id) => `(${Math.trunc(id)}${tail}`).join(', ')}`,
     );
   }

@@ -1,4 +1,5 @@
 import type { Executor } from '../connection.ts';
+import type { CommandFacts } from './record-reports.ts';
 
 /**
  * The first command in the queue of each enrollment: by priority, then in the order of queueing. Nothing but pending rows is in the queue, so each
@@ -21,14 +22,14 @@ export async function readNextCommandIds(
   return new Map(rows.flatMap((row) => (row.commandId === null ? [] : [[row.enrollmentId, row.commandId]])));
 }
 
-/** The sealed bodies of commands. */
+/** Commands with their sealed bodies. */
 export async function readCommandBodies(
   db: Executor,
   commandIds: readonly number[],
-): Promise<Map<number, { commandUuid: string; bodySealed: Buffer }>> {
+): Promise<Map<number, CommandFacts & { commandUuid: string; bodySealed: Buffer }>> {
   if (commandIds.length === 0) return new Map();
-  const rows = await db.rows<{ id: number; commandUuid: string; bodySealed: Buffer }>(
-    'SELECT id, command_uuid AS commandUuid, body_sealed AS bodySealed FROM commands WHERE id IN (?)',
+  const rows = await db.rows<CommandFacts & { commandUuid: string; bodySealed: Buffer }>(
+    'SELECT id, command_uuid AS commandUuid, priority, request_type AS requestType, body_sealed AS bodySealed FROM commands WHERE id IN (?)',
     [commandIds],
   );
   return new Map(rows.map((row) => [row.id, row]));

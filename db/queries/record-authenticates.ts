@@ -34,25 +34,21 @@ export async function recordAuthenticates(
   rows: readonly AuthenticateRow[],
 ): Promise<void> {
   const sorted = [...rows].sort((a, b) => (a.enrollmentKey < b.enrollmentKey ? -1 : 1));
-  const known = await readHosts(t, sorted);
-  const hosts = await upsertHosts(t, sorted);
+  const [known, hosts] = await Promise.all([readHosts(t, sorted), upsertHosts(t, sorted)]);
   const fresh = sorted.filter((row) => !row.isRenewal);
-  await upsertDeviceChannels(t, sorted, hosts);
+  t.leave(upsertDeviceChannels(t, sorted, hosts));
   const hostIds = fresh.flatMap((row) => known.get(row.enrollmentKey) ?? []);
   if (hostIds.length > 0) await endFormerEnrollments(t, hostIds);
   const devices = await readDevices(t, sorted);
-  await associate(t, sorted, devices);
-  await upsertCheckIns(
-    t,
-    secrets,
-    sorted.map(
-      (row): CheckInRow => ({
-        enrollmentId: devices.get(row.enrollmentKey) ?? 0,
-        messageType: 'Authenticate',
-        body: row.body,
-      }),
-    ),
+  const checkIns = sorted.map(
+    (row): CheckInRow => ({
+      enrollmentId: devices.get(row.enrollmentKey) ?? 0,
+      messageType: 'Authenticate',
+      body: row.body,
+    }),
   );
+  t.leave(upsertCheckIns(t, secrets, checkIns));
+  await associate(t, sorted, devices);
 }
 
 async function readHosts(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {
@@ -64,7 +60,7 @@ async function readHosts(t: Transaction, rows: readonly AuthenticateRow[]): Prom
 }
 
 async function upsertHosts(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {
-  await t.run(
+  void t.run(
     `INSERT INTO hosts (host_key, udid, serial_number, device_name, model, model_name, product_name, os_version, build_version)
      VALUES ${rows.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', ')}
      ON DUPLICATE KEY UPDATE serial_number = VALUES(serial_number), device_name = VALUES(device_name), model = VALUES(model),
@@ -151,7 +147,7 @@ async function associate(
         ],
   );
   if (wanted.length === 0) return;
-  await associateCertificates(t, wanted);
+  t.leave(associateCertificates(t, wanted));
   const owners = await readCertificateOwners(
     t,
     wanted.map((association) => association.sha256),

@@ -12,6 +12,13 @@ export interface ReportRow {
   readonly body: Buffer;
 }
 
+/** What never changes of a command, and decides what becomes of a report on it. */
+export interface CommandFacts {
+  readonly id: number;
+  readonly priority: number;
+  readonly requestType: string;
+}
+
 interface KnownReport extends ReportRow {
   readonly commandId: number;
   readonly urgency: number;
@@ -24,14 +31,16 @@ export const RESULT_BODY = 'command_results.body_sealed';
  * Records what devices answered, at most one report per (enrollment, command) in a batch. A final report takes the command out of the queue; NotNow marks it;
  * a command that has ended keeps its first final result (DESIGN, invariant 5). Reports that somebody consumes owe `report.process` for their host.
  * Running it twice changes nothing the second time.
+ * @param recall commands that the caller knows; with all of them known, everything is one round trip
  * @returns for each report whether its CommandUUID is known
  */
 export async function recordReports(
   t: Transaction,
   secrets: SecretBox,
   reports: readonly ReportRow[],
+  recall: (commandUuid: string) => CommandFacts | undefined = () => undefined,
 ): Promise<boolean[]> {
-  const commands = await readCommands(t, reports);
+  const commands = await readCommands(t, reports, recall);
   const known = reports.flatMap((report): KnownReport[] => {
     const command = commands.get(report.commandUuid);
     if (command === undefined) return [];
@@ -47,8 +56,8 @@ export async function recordReports(
   });
   known.sort((a, b) => a.enrollmentId - b.enrollmentId || a.urgency - b.urgency || a.commandId - b.commandId);
   if (known.length > 0) {
-    await updateQueue(t, known);
-    await upsertResults(t, secrets, known);
+    updateQueue(t, known);
+    upsertResults(t, secrets, known);
   }
   t.owe(
     'report.process',
@@ -60,34 +69,44 @@ export async function recordReports(
 async function readCommands(
   t: Transaction,
   reports: readonly ReportRow[],
-): Promise<Map<string, { id: number; priority: number; requestType: string }>> {
-  const rows = await t.rows<{ id: number; uuid: string; priority: number; requestType: string }>(
+  recall: (commandUuid: string) => CommandFacts | undefined,
+): Promise<Map<string, CommandFacts>> {
+  const commands = new Map<string, CommandFacts>();
+  const missing = new Set<string>();
+  for (const { commandUuid } of reports) {
+    const command = recall(commandUuid);
+    if (command === undefined) missing.add(commandUuid);
+    else commands.set(commandUuid, command);
+  }
+  if (missing.size === 0) return commands;
+  const rows = await t.rows<CommandFacts & { uuid: string }>(
     'SELECT id, command_uuid AS uuid, priority, request_type AS requestType FROM commands WHERE command_uuid IN (?)',
-    [[...new Set(reports.map((report) => report.commandUuid))]],
+    [[...missing]],
   );
-  return new Map(rows.map((row) => [row.uuid, row]));
+  for (const row of rows) commands.set(row.uuid, row);
+  return commands;
 }
 
 const QUEUE_KEY = ['enrollment_id', 'urgency', 'command_id'];
 const queueKey = (report: KnownReport): number[] => [report.enrollmentId, report.urgency, report.commandId];
 
 /** The queue before the results: the order in which Authenticate locks them too. */
-async function updateQueue(t: Transaction, reports: readonly KnownReport[]): Promise<void> {
+function updateQueue(t: Transaction, reports: readonly KnownReport[]): void {
   const ended = reports.filter((report) => report.isFinal).map(queueKey);
   if (ended.length > 0) {
     const where = whereRows(QUEUE_KEY, ended);
-    await t.run(`DELETE FROM command_queue WHERE ${where.sql}`, where.values);
+    void t.run(`DELETE FROM command_queue WHERE ${where.sql}`, where.values);
   }
   const putOff = reports.filter((report) => !report.isFinal).map(queueKey);
   if (putOff.length > 0) {
     const where = whereRows(QUEUE_KEY, putOff);
-    await t.run(`UPDATE command_queue SET is_not_now = 1 WHERE ${where.sql}`, where.values);
+    void t.run(`UPDATE command_queue SET is_not_now = 1 WHERE ${where.sql}`, where.values);
   }
 }
 
 /** Assignments run left to right: `ended_at` last, because the others ask whether the command had ended before. */
-async function upsertResults(t: Transaction, secrets: SecretBox, reports: readonly KnownReport[]): Promise<void> {
-  await t.run(
+function upsertResults(t: Transaction, secrets: SecretBox, reports: readonly KnownReport[]): void {
+  void t.run(
     `INSERT INTO command_results
        (enrollment_id, command_id, status, received_at, not_now_at, not_now_tally, process_host_id, body_sealed, ended_at)
      VALUES ${reports.map((report) => `(?, ?, ?, NOW(6), ${report.isFinal ? 'NULL, 0' : 'NOW(6), 1'}, ?, ?, ${report.isFinal ? 'NOW(6)' : 'NULL'})`).join(', ')}

@@ -1,7 +1,7 @@
 import type { EnrollmentType } from '../../mdm/enrollment-id.ts';
 import type { SecretBox } from '../secret-box.ts';
 import type { Transaction } from '../transaction.ts';
-import { storeDeviceSecrets, upsertCheckIns } from './check-ins.ts';
+import { type DeviceSecretRow, storeDeviceSecrets, upsertCheckIns } from './check-ins.ts';
 import { upsertLastSeen } from './last-seen.ts';
 import { endMistakenRenewals } from './record-authenticates.ts';
 
@@ -37,36 +37,30 @@ export async function recordTokenUpdates(
     t,
     sorted.filter((row) => row.isDevice && row.isAwaitingConfiguration).map((row) => row.enrollmentKey),
   );
-  await enableChannels(t, sorted);
-  const ids = await readIds(t, sorted);
-  const withIds = sorted.map((row) => ({ ...row, id: ids.get(row.enrollmentKey) ?? 0 })).sort((a, b) => a.id - b.id);
-  await upsertPushTokens(t, withIds);
-  await upsertCheckIns(
-    t,
-    secrets,
-    withIds.map((row) => ({ enrollmentId: row.id, messageType: 'TokenUpdate', body: row.body })),
-  );
-  await storeDeviceSecrets(
-    t,
-    secrets,
-    // An unlock token belongs to the device (nanomdm §1.3); missing means "keep the old one".
-    withIds.flatMap(({ id, isDevice, unlockToken }) =>
-      isDevice && unlockToken?.length ? [{ enrollmentId: id, name: 'unlock_token' as const, value: unlockToken }] : [],
-    ),
-  );
-  await upsertLastSeen(
-    t,
-    withIds.map((row) => row.id),
-  );
+  t.leave(enableChannels(t, sorted));
+  const idOf = await readIds(t, sorted);
+  const withIds = sorted.map((row) => ({ ...row, id: idOf.get(row.enrollmentKey) ?? 0 })).sort((a, b) => a.id - b.id);
+  t.leave(upsertPushTokens(t, withIds));
+  const checkIns = withIds.map((row) => ({ enrollmentId: row.id, messageType: 'TokenUpdate', body: row.body }));
+  t.leave(upsertCheckIns(t, secrets, checkIns));
+  t.leave(storeDeviceSecrets(t, secrets, unlockTokens(withIds)));
+  const ids = withIds.map((row) => row.id);
+  t.leave(upsertLastSeen(t, ids));
   const waiting = await t.rows<{ id: number }>(
     'SELECT DISTINCT enrollment_id AS id FROM command_queue WHERE enrollment_id IN (?)',
-    [withIds.map((row) => row.id)],
+    [ids],
   );
   t.owe(
     'push.send',
     waiting.map((row) => String(row.id)),
   );
 }
+
+/** An unlock token belongs to the device (nanomdm §1.3); missing means "keep the old one". */
+const unlockTokens = (rows: readonly (TokenUpdateRow & { id: number })[]): DeviceSecretRow[] =>
+  rows.flatMap(({ id, isDevice, unlockToken }) =>
+    isDevice && unlockToken?.length ? [{ enrollmentId: id, name: 'unlock_token', value: unlockToken }] : [],
+  );
 
 async function enableChannels(t: Transaction, rows: readonly TokenUpdateRow[]): Promise<void> {
   await t.run(

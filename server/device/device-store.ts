@@ -1,11 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import type { Db } from '../../db/db.ts';
+import { isContention } from '../../db/errors.ts';
 import { Gatherer } from '../../db/gatherer.ts';
 import { type Channel, readCertificateOwners, readChannels } from '../../db/queries/channels.ts';
 import { COMMAND_BODY } from '../../db/queries/enqueue-command.ts';
 import { readCommandBodies, readNextCommandIds } from '../../db/queries/next-commands.ts';
 import { type AuthenticateRow, recordAuthenticates } from '../../db/queries/record-authenticates.ts';
-import { type ReportRow, recordReports } from '../../db/queries/record-reports.ts';
+import { type CommandFacts, type ReportRow, recordReports } from '../../db/queries/record-reports.ts';
 import { recordTokenUpdates, type TokenUpdateRow } from '../../db/queries/record-token-updates.ts';
 import { type Transaction, transaction } from '../../db/transaction.ts';
 import { RowHeld } from '../errors.ts';
@@ -41,6 +42,8 @@ export class DeviceStore {
     sizeCalculation: ({ body }) => body.length + 200,
     ttl: CACHED_MS,
   });
+  /** By CommandUUID: of the commands that were sent lately, whose reports come next. */
+  readonly #sent = new LRUCache<string, CommandFacts>({ max: 100_000, ttl: CACHED_MS });
   readonly #identities: Gatherer<IdentityQuestion, IdentityAnswer>;
   readonly #nextCommands: Gatherer<{ enrollmentId: number; skipNotNow: boolean }, NextCommand | undefined>;
   readonly #authenticates: Gatherer<AuthenticateRow, void>;
@@ -70,7 +73,7 @@ export class DeviceStore {
     this.#reports = new Gatherer({
       key: (row) => `${row.enrollmentId} ${row.commandUuid}`,
       size: (row) => row.body.length,
-      run: (rows) => record(db, false, (t) => recordReports(t, db.secrets, rows)),
+      run: (rows) => record(db, false, (t) => recordReports(t, db.secrets, rows, (uuid) => this.#sent.get(uuid))),
     });
   }
 
@@ -160,6 +163,7 @@ export class DeviceStore {
     for (const [id, row] of await readCommandBodies(db, [...missing])) {
       const command = { commandUuid: row.commandUuid, body: db.secrets.open(COMMAND_BODY, row.bodySealed) };
       this.#bodies.set(id, command);
+      this.#sent.set(row.commandUuid, { id, priority: row.priority, requestType: row.requestType });
       wanted.set(id, command);
     }
     return commandIds.map((id) => (id === undefined ? undefined : wanted.get(id)));
@@ -174,12 +178,12 @@ const isLockTimeout = (error: unknown): boolean => error instanceof Error && 'er
  * @throws RowHeld
  */
 const record = <T>(db: Db, isPatient: boolean, work: (t: Transaction) => Promise<T>): Promise<T> =>
-  transaction(db, (t) =>
-    work(t).catch((error: unknown) => {
+  transaction(db, work, undefined, (error) => isContention(error) && (isPatient || !isLockTimeout(error))).catch(
+    (error: unknown) => {
       throw !isPatient && isLockTimeout(error)
         ? new RowHeld('a row is held by somebody else', { cause: error })
         : error;
-    }),
+    },
   );
 
 async function readIdentities(db: Db, questions: readonly IdentityQuestion[]): Promise<IdentityAnswer[]> {
