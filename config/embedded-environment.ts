@@ -11,11 +11,14 @@ export function writeEmbeddedEnvironment(dataDir: string, shared: Shared): void 
   writeFileSync(fileIn(dataDir), NAMES.map((name) => `${name}=${shared[name]}\n`).join(''), { mode: 0o600 });
 }
 
-/** The variables, and those of the embedded stack of `DATA_DIR` where they say nothing about a database. */
-export function withEmbeddedEnvironment(variables: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
-  if (variables.DATABASE_URL) return variables;
+/** The variables, and those of the embedded stack: of `dataDir` when it is named, otherwise of `DATA_DIR` where the variables say nothing about a database. */
+export function withEmbeddedEnvironment(
+  dataDir?: string,
+  variables: NodeJS.ProcessEnv = process.env,
+): NodeJS.ProcessEnv {
+  if (dataDir === undefined && variables.DATABASE_URL) return variables;
   try {
-    const text = readFileSync(fileIn(variables.DATA_DIR || '.espalier'), 'utf8');
+    const text = readFileSync(fileIn(dataDir ?? (variables.DATA_DIR || '.espalier')), 'utf8');
     const embedded = Object.fromEntries(
       text
         .split('\n')
@@ -23,7 +26,7 @@ export function withEmbeddedEnvironment(variables: NodeJS.ProcessEnv = process.e
           line.includes('=') ? [[line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]] : [],
         ),
     );
-    return { ...embedded, ...variables };
+    return dataDir === undefined ? { ...embedded, ...variables } : { ...variables, ...embedded };
   } catch {
     return variables;
   }

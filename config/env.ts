@@ -104,7 +104,16 @@ export function flagsToVariables(args: readonly string[]): Record<string, string
   return variables;
 }
 
-/** Reads and checks the whole environment of a server or worker, see {@link readVariables}. */
+const WORKER_ENVIRONMENT = ENVIRONMENT.omit({ API_KEY: true });
+export type WorkerEnvironment = z.output<typeof WORKER_ENVIRONMENT>;
+
+/** The environment of a worker process: it has no use for the API key. See {@link readVariables}. */
+export const readWorkerEnvironment = (
+  args: readonly string[] = process.argv.slice(2),
+  variables: NodeJS.ProcessEnv = process.env,
+): WorkerEnvironment => readVariables(WORKER_ENVIRONMENT, args, variables);
+
+/** Reads and checks the whole environment of a server, see {@link readVariables}. */
 export function readEnvironment(
   args: readonly string[] = process.argv.slice(2),
   variables: NodeJS.ProcessEnv = process.env,
@@ -115,6 +124,20 @@ export function readEnvironment(
   }
   return environment;
 }
+
+/** Flags that stand for no variable, each named. @throws EnvironmentError */
+export function checkFlags(flags: Record<string, string>, known: readonly string[]): void {
+  const unknown = Object.keys(flags).filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new EnvironmentError(`wrong configuration:\n  ${unknown.map(nameless).join('\n  ')}`);
+}
+
+const nameless = (name: string): string => `--${name.replaceAll('_', '-').toLowerCase()}: no such option`;
+
+/** All variables with their meaning, for `--help`. */
+export const describeVariables = (): string =>
+  Object.entries(ENVIRONMENT.shape)
+    .map(([name, { description = '' }]) => `  --${name.replaceAll('_', '-').toLowerCase().padEnd(24)}${description}`)
+    .join('\n');
 
 /**
  * Reads and checks the variables of a schema; flags win over variables, empty variables count as unset.
@@ -129,7 +152,7 @@ export function readVariables<T extends z.ZodObject>(
   const unknown = Object.keys(flags).filter((name) => !(name in schema.shape));
   const given = Object.fromEntries(Object.entries({ ...variables, ...flags }).filter(([, value]) => value !== ''));
   const parsed = schema.safeParse(given);
-  const problems = unknown.map((name) => `--${name.replaceAll('_', '-').toLowerCase()}: no such option`);
+  const problems = unknown.map(nameless);
   if (!parsed.success)
     problems.push(...parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
   if (!parsed.success || problems.length > 0)

@@ -48,8 +48,15 @@ const CONNECTION_CODES = new Set([
   'POOL_TIMEOUT',
 ]);
 
-/** The server is away or the connection broke: whether a transaction under way was committed is unknown. */
+/**
+ * The server answers but cannot write now: 1290 and 1836 read-only (a primary that was demoted), 1792 read-only transaction, 1021 and 1114 disk full. As good as
+ * away: the sender tries again later.
+ */
+const UNWRITABLE = new Set([1021, 1114, 1290, 1792, 1836]);
+
+/** The server is away or cannot write, or the connection broke: whether a transaction under way was committed is unknown. */
 export const isConnectionLoss = (error: unknown): boolean =>
+  UNWRITABLE.has(errno(error) ?? 0) ||
   (error instanceof DatabaseError && error.code === 'database.unavailable') ||
   CONNECTION_CODES.has(code(error) ?? '') ||
   (typeof error === 'object' && error !== null && 'fatal' in error && error.fatal === true);

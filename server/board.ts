@@ -1,7 +1,7 @@
 import { createBullBoard } from '@bull-board/api';
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { ExpressAdapter } from '@bull-board/express';
-import express, { type RequestHandler, type Router } from 'express';
+import express, { type Express, type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
 import { JOB_KINDS } from '../domain/job-kinds.ts';
 import type { JobQueues } from '../queue/queues.ts';
@@ -35,7 +35,8 @@ function createBoard(queues: JobQueues, readOnlyMode: boolean): RequestHandler {
     serverAdapter: adapter,
     options: { uiConfig: { boardTitle: 'Espalier', hideDocsLink: true } },
   });
-  return adapter.getRouter() as RequestHandler;
+  const board = adapter.getRouter() as Express;
+  return board.disable('x-powered-by');
 }
 
 /**

@@ -13,7 +13,6 @@ export const SERVER_ERRORS = {
   'token.unsupported': 400,
   'management.unconfigured': 500,
   'management.failed': 502,
-  'not-found': 404,
   unavailable: 503,
 } as const satisfies Record<string, number>;
 

@@ -1,4 +1,4 @@
-import { EnvironmentError, flagsToVariables } from '../config/env.ts';
+import { checkFlags, describeVariables, ENVIRONMENT, EnvironmentError, flagsToVariables } from '../config/env.ts';
 import type { Environment } from './find-binaries.ts';
 import { logToConsole } from './log.ts';
 import type { Scripts } from './run-espalier.ts';
@@ -7,6 +7,8 @@ import { StackError } from './stack-error.ts';
 
 // One Ctrl-C may arrive twice: from the terminal, and again from npm, which passes on what it gets.
 const ECHO_MS = 1_000;
+/** What only the embedded stack reads (find-binaries.ts, install-binaries.ts). */
+const OWN_VARIABLES = ['MYSQLD', 'REDIS_SERVER', 'INSTALL_BINARIES'];
 
 /**
  * Runs everything until SIGINT, SIGTERM or SIGHUP; a second signal stops it at once. Sets the exit code.
@@ -22,7 +24,13 @@ export async function startFromTerminal(
   // A terminal that was closed must not end us before the database is stopped.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined);
   try {
-    const variables = { ...environment, ...flagsToVariables(args) };
+    const flags = flagsToVariables(args);
+    if ('HELP' in flags)
+      return console.log(
+        `npm start -- [--name value]…; each stands for the variable of the same name:\n${describeVariables()}`,
+      );
+    checkFlags(flags, [...Object.keys(ENVIRONMENT.shape), ...OWN_VARIABLES]);
+    const variables = { ...environment, ...flags };
     await runEspalier({ variables, scripts, log: logToConsole, stopped, hurried });
   } catch (error) {
     // What a person can act on is a message; everything else is a bug and keeps its stack trace.

@@ -1,4 +1,4 @@
-import { readEnvironment } from '../config/env.ts';
+import { readWorkerEnvironment } from '../config/env.ts';
 import { createLog, type Log } from '../config/log.ts';
 import { type RunningProcess, runProcess } from '../config/run-process.ts';
 import { openWorkerProcess } from './worker-process.ts';
@@ -7,7 +7,7 @@ let log: Log = createLog({ level: 'info', name: 'worker' });
 let shutdownMs = 20_000;
 
 async function start(): Promise<RunningProcess> {
-  const environment = readEnvironment();
+  const environment = readWorkerEnvironment();
   log = createLog({ level: environment.LOG_LEVEL, name: 'worker' });
   shutdownMs = environment.SHUTDOWN_SECONDS * 1_000;
   const worker = await openWorkerProcess(environment, log);

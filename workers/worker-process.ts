@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { Environment } from '../config/env.ts';
+import type { WorkerEnvironment } from '../config/env.ts';
 import type { Log } from '../config/log.ts';
 import { createMetrics, type Metrics } from '../config/metrics.ts';
 import type { RunningProcess } from '../config/run-process.ts';
@@ -16,7 +16,7 @@ import { selectKinds, startWorkers, type Workers } from './start-workers.ts';
 import { startWatchdog } from './watchdog.ts';
 
 /** A worker process: one BullMQ worker per kind, a relay (one of all leads), a watchdog. */
-export async function openWorkerProcess(environment: Environment, log: Log): Promise<RunningProcess> {
+export async function openWorkerProcess(environment: WorkerEnvironment, log: Log): Promise<RunningProcess> {
   const { REDIS_URL: redisUrl, REDIS_PREFIX: prefix } = environment;
   const db = openDb({
     databaseUrl: environment.DATABASE_URL,
@@ -51,10 +51,13 @@ export async function openWorkerProcess(environment: Environment, log: Log): Pro
     concurrency: environment.WORKER_CONCURRENCY,
   });
   const relay = new Relay({ db, redis, prefix, publisher, log });
-  relay.start();
+  // Its first round needs Redis; later it waits by itself.
+  if (redis.status === 'ready') relay.start();
+  else redis.once('ready', () => relay.start());
   const stopWatchdog = startWatchdog({
     running: workers.running,
-    waiting: (kind) => redis.llen(`${prefix}:${kind}:wait`),
+    // A queue that a person has paused keeps its jobs waiting, and that is no standstill.
+    waiting: async (kind) => ((await queues[kind].isPaused()) ? 0 : redis.llen(`${prefix}:${kind}:wait`)),
     onStuck: (kind) => endStuck(log, kind),
   });
   const stopMetrics = serveMetrics(environment, metrics, relay, db);
@@ -65,7 +68,8 @@ export async function openWorkerProcess(environment: Environment, log: Log): Pro
       await relay.stop();
       await closeWorkers(workers, environment.SHUTDOWN_SECONDS * 1_000);
       await publisher.drain();
-      await apns.close();
+      // A push that still waits for APNs belongs to a job that was aborted: it is owed.
+      await apns.close(PUSHES_END_MS);
       await closeQueues(queues);
       redis.disconnect();
       stopMetrics();
@@ -74,7 +78,12 @@ export async function openWorkerProcess(environment: Environment, log: Log): Pro
   };
 }
 
-const closeWorkers = (workers: Workers, limitMs: number): Promise<void> => workers.close(limitMs);
+/** Of the time for stopping: jobs that were aborted, and pushes that wait for APNs, need a moment to end. */
+const ABORTED_END_MS = 2_000;
+const PUSHES_END_MS = 1_000;
+
+const closeWorkers = (workers: Workers, limitMs: number): Promise<void> =>
+  workers.close(Math.max(limitMs - ABORTED_END_MS - PUSHES_END_MS, 0));
 
 /** A periodic kind re-arms itself for ever; this makes its first row, and revives one that failed. */
 const armPeriodicKinds = (db: Db): Promise<void> =>
@@ -89,7 +98,7 @@ function endStuck(log: Log, kind: string): void {
 }
 
 /** `/metrics` and `/healthz` of a worker, when WORKER_METRICS_PORT is set. */
-function serveMetrics(environment: Environment, metrics: Metrics, relay: Relay, db: Db): () => void {
+function serveMetrics(environment: WorkerEnvironment, metrics: Metrics, relay: Relay, db: Db): () => void {
   if (environment.WORKER_METRICS_PORT === undefined) return () => {};
   const server = createServer((request, response) => {
     if (request.url === '/healthz') return void response.end('{"status":"ok"}\n');

@@ -4,7 +4,8 @@ import type { Executor } from '../connection.ts';
 /** Locks hosts by id, ascending: the one lock of everything that changes a host's queue (DESIGN, invariant 3). @returns the keys that are locked now */
 export async function lockHosts(t: Executor, keys: readonly string[], wait: boolean): Promise<string[]> {
   const rows = await t.rows<{ id: number }>(
-    `SELECT id FROM hosts WHERE id IN (?) ORDER BY id FOR UPDATE${wait ? '' : ' SKIP LOCKED'}`,
+    // Reads a column beyond the key: where the key alone answers, both servers scan a small table and wait for strangers.
+    `SELECT id, created_at FROM hosts FORCE INDEX (PRIMARY) WHERE id IN (?) ORDER BY id FOR UPDATE${wait ? '' : ' SKIP LOCKED'}`,
     [keys.map(Number)],
   );
   return rows.map((row) => String(row.id));

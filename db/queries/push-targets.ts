@@ -46,7 +46,7 @@ const MAX_REPUSH_SECONDS = 86_400;
 
 /**
  * Writes down what pushes did, and when to push again should the queue still hold commands then: after `repushSeconds`, doubling with each unanswered
- * push up to a day. A verdict on a token that was replaced meanwhile changes nothing.
+ * push that APNs took, up to a day. A verdict on a token that was replaced meanwhile changes nothing.
  */
 export async function recordPushes(t: Executor, records: readonly PushRecord[], repushSeconds: number): Promise<void> {
   const sorted = [...records].sort((a, b) => a.enrollmentId - b.enrollmentId);
@@ -63,7 +63,7 @@ export async function recordPushes(t: Executor, records: readonly PushRecord[], 
          last_apns_id = IF(token = VALUES(token), VALUES(last_apns_id), last_apns_id),
          dead_at = IF(token = VALUES(token) AND VALUES(dead_at) IS NOT NULL AND VALUES(dead_at) >= updated_at - INTERVAL 1 SECOND, NOW(6), dead_at),
          repush_at = IF(dead_at IS NULL, NOW(6) + INTERVAL LEAST(? * POW(2, LEAST(unanswered_pushes, 20)), ?) SECOND, NULL),
-         unanswered_pushes = LEAST(unanswered_pushes + 1, 1000)`,
+         unanswered_pushes = IF(VALUES(last_push_status) = 200, LEAST(unanswered_pushes + 1, 1000), unanswered_pushes)`,
       [
         ...batch.flatMap((row) => [
           row.enrollmentId,

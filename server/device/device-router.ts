@@ -61,7 +61,7 @@ function deviceHandler(
         await handle(needsIdentity ? identifyDevice(options.identify, request, body) : undefined, body),
       );
     } catch (error) {
-      refuse(options.log, response, error);
+      refuse(options.log.with({ ip: request.ip }), response, error);
     }
   };
 }
