@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import { useSystem } from '../harness/system.ts';
 import { expectBooksToAgree, waitUntilSettled } from '../harness/system-books.ts';
-import { chaosSeed, startChaos, wipeRedis } from '../harness/system-chaos.ts';
+import { chaosSeed, Enqueuing, startChaos, wipeRedis } from '../harness/system-chaos.ts';
+import { waitFor } from '../harness/wait-for.ts';
 
 const system = useSystem({ workers: 2, redis: 'own' });
 
@@ -26,8 +27,23 @@ it('server and workers killed, Redis wiped again and again: nothing lost, nothin
   await Promise.all(system.workers.map((worker) => worker.start()));
   await waitUntilSettled(system.db, 45_000);
   await fleet.idle();
+  // The last calls are stored, and the server dies before it has pushed. Nothing else will make these devices come.
+  system.apns.silence('all');
+  const last = new Enqueuing(system, fleet, random.fork('last'), { commands: 3, lanes: 3 });
+  await waitFor('the last calls to be stored', async () => {
+    const [row] = await system.db.rows<{ count: number }>('SELECT COUNT(*) AS count FROM commands');
+    return row?.count === 403;
+  });
+  await system.server.kill();
+  system.apns.speak();
+  await system.server.start();
+  await last.end();
+  expect(last.foundStored).toBe(3);
+  await waitUntilSettled(system.db, 30_000);
+  await fleet.idle();
+  const asked = new Map([...enqueuing.asked, ...last.asked]);
   process.stdout.write(`processes: ${enqueuing.asked.size} commands, ${enqueuing.retried} calls made again\n`);
   expect(enqueuing.asked.size).toBe(400);
-  await expectBooksToAgree(system.db, fleet.ledger, enqueuing.asked);
+  await expectBooksToAgree(system.db, fleet.ledger, asked);
   expect(fleet.ledger.totals().executedTwice).toBe(0);
 }, 90_000);
