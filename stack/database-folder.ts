@@ -92,7 +92,12 @@ async function makeFolder(
   const unfinished = `${folder}.new-${process.pid}`;
   await mkdir(unfinished, { mode: 0o700 });
   const { path, args, argv0 } = await initialiser(binary, unfinished, settings);
-  const { code, stdout, stderr } = await runProgram(path, args, { argv0, cwd: unfinished, timeoutMs: 180_000 });
+  const temporary = `${unfinished}.tmp`;
+  await mkdir(temporary, { mode: 0o700 });
+  // Of its own: MariaDB clears the folder of temporary tables when it starts, also of another server's.
+  const env = { ...process.env, TMPDIR: temporary };
+  const { code, stdout, stderr } = await runProgram(path, args, { argv0, cwd: unfinished, env, timeoutMs: 180_000 });
+  await rm(temporary, { recursive: true, force: true });
   if (code !== 0) {
     const output = `${stdout}\n${stderr}`;
     await rm(unfinished, { recursive: true, force: true });

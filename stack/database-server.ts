@@ -57,6 +57,8 @@ export async function startDatabaseServer(binary: DatabaseBinary, place: ServerP
         argv0: binary.argv0,
         args: ['--no-defaults', `--datadir=${folder}`, `--socket=${socket}`, ...settings(binary, isThrowAway)],
         cwd: dataDir,
+        // Of its own: MariaDB clears the folder of temporary tables when it starts, also of another server's.
+        temporary: join(dataDir, 'tmp'),
         socket,
         pidFile,
         logFile: join(dataDir, 'logs', 'mysql.log'),

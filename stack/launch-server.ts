@@ -15,6 +15,8 @@ export type ServerLaunch = {
   readonly argv0: string;
   readonly args: readonly string[];
   readonly cwd: string;
+  /** Where it keeps what it needs only while it runs; emptied at each start. */
+  readonly temporary?: string;
   readonly socket: string;
   readonly pidFile: string;
   readonly logFile: string;
@@ -43,6 +45,7 @@ export async function launchServer(launch: ServerLaunch): Promise<RunningProcess
   const child = await spawnProcess(launch.path, launch.args, {
     argv0: launch.argv0,
     cwd: launch.cwd,
+    ...(launch.temporary !== undefined && { env: { ...process.env, TMPDIR: emptyFolder(launch.temporary) } }),
     output: log.descriptor,
     hasChannel: false,
     isDetached: launch.isDetached,
@@ -56,6 +59,12 @@ export async function launchServer(launch: ServerLaunch): Promise<RunningProcess
   void running.exited.then(() => rmSync(launch.pidFile, { force: true }));
   await waitUntilReady(launch, running, log.startsAt);
   return running;
+}
+
+function emptyFolder(path: string): string {
+  rmSync(path, { recursive: true, force: true });
+  makePrivateFolder(path);
+  return path;
 }
 
 function openLog(path: string): { readonly descriptor: number; readonly startsAt: number } {
