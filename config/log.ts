@@ -14,12 +14,13 @@ interface PinoLike {
   info(fields: object): void;
   warn(fields: object): void;
   error(fields: object): void;
+  isLevelEnabled(level: string): boolean;
   child(fields: object): PinoLike;
 }
 
 function wrap(logger: PinoLike): Log {
   return {
-    debug: (event, fields) => logger.debug({ event, ...fields }),
+    debug: logger.isLevelEnabled('debug') ? (event, fields) => logger.debug({ event, ...fields }) : () => {},
     info: (event, fields) => logger.info({ event, ...fields }),
     warn: (event, fields) => logger.warn({ event, ...fields }),
     error: (event, fields) => logger.error({ event, ...fields }),

@@ -83,15 +83,20 @@ export function createMetrics(): Metrics {
     labelNames: ['name'],
     registers,
   });
+  const [childOf, countedAs] = [remember<Histogram.Internal<string>>(), remember<Counter.Internal>()];
   return {
     registry,
-    observeRequest: (route, method, status, seconds) => requests.labels(route, method, String(status)).observe(seconds),
+    observeRequest: (route, method, status, seconds) =>
+      childOf(`${route} ${method} ${status}`, () => requests.labels(route, method, String(status))).observe(seconds),
     observeRun(kind, outcome, seconds, count) {
       runs.labels(kind, outcome).observe(seconds);
       keys.labels(kind, outcome).inc(count);
     },
     countPushes: (outcome, count) => pushes.labels(outcome).inc(count),
-    countReports: (status, isKnown) => reports.labels(STATUSES.has(status) ? status : 'other', String(isKnown)).inc(),
+    countReports(status, isKnown) {
+      const label = STATUSES.has(status) ? status : 'other';
+      countedAs(`${label} ${isKnown}`, () => reports.labels(label, String(isKnown))).inc();
+    },
     countEnrollment: (event) => enrollments.labels(event).inc(),
     setOutboxDepth(kind, owed, failed, oldestSeconds) {
       depth.labels(kind, 'owed').set(owed);
@@ -103,5 +108,17 @@ export function createMetrics(): Metrics {
       channels.labels(type, 'disabled').set(disabled);
     },
     setLoad: (name, value) => load.labels(name).set(value),
+  };
+}
+
+/** Finding the child of a metric by its labels takes longer than counting; there are few, and they are kept. */
+function remember<T>(): (key: string, make: () => T) => T {
+  const known = new Map<string, T>();
+  return (key, make) => {
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const made = make();
+    known.set(key, made);
+    return made;
   };
 }

@@ -71,4 +71,5 @@ const user = (deviceId: string, userPart: string, type: EnrollmentType): Enrollm
  * The form in which ids are compared: ASCII letters folded. The reference's database compares ids without case (nanomdm §10 #103); folding only
  * ASCII keeps it from confusing user names that differ in accents.
  */
-export const foldEnrollmentId = (id: string): string => id.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+export const foldEnrollmentId = (id: string): string =>
+  /^[\0-\x7f]*$/.test(id) ? id.toLowerCase() : id.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());

@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http';
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Environment } from '../config/env.ts';
@@ -8,19 +9,35 @@ import { getPushCertificate, putApnsRoute, putPushCertificate, removeApnsRoute }
 import { BOARD_PATH, boardRouter } from './board.ts';
 import { checkInHandler, combinedHandler, migrationHandler, reportHandler } from './device/device-router.ts';
 import { loopbackOnly, probeRouter } from './health.ts';
-import { measureRequests } from './measure-requests.ts';
+import { measure, measureRequests } from './measure-requests.ts';
 import type { Services } from './services.ts';
 
+/**
+ * The whole server. What devices call, thousands of times a second, goes past Express: its share of such a request would be as large as that of the plist parser.
+ */
+export function createApp(environment: Environment, services: Services): RequestListener {
+  const { device, metrics } = services;
+  const forDevices = new Map<string, RequestListener>([
+    ['/mdm', environment.SEPARATE_CHECKIN ? reportHandler(device) : combinedHandler(device)],
+  ]);
+  if (environment.SEPARATE_CHECKIN) forDevices.set('/checkin', checkInHandler(device));
+  const forOthers = createAdminApp(environment, services);
+  return (request, response) => {
+    const [path = ''] = request.url?.split('?', 1) ?? [];
+    const handle = forDevices.get(path);
+    if (handle === undefined) return forOthers(request, response);
+    measure(metrics, path, request, response);
+    handle(request, response);
+  };
+}
+
 /** Routes are as strict as the reference's: `/mdm/` is not `/mdm` (nanomdm §0.1). Every path and who may use it, on one screen. */
-export function createApp(environment: Environment, services: Services): Express {
+function createAdminApp(environment: Environment, services: Services): Express {
   const { auth, device, push, log, metrics, queues, db, authority } = services;
   const app = express();
   app.disable('x-powered-by').disable('etag').enable('case sensitive routing').enable('strict routing');
   app.set('trust proxy', services.trustProxy);
   app.use(measureRequests(metrics));
-
-  app.all('/mdm', environment.SEPARATE_CHECKIN ? reportHandler(device) : combinedHandler(device));
-  if (environment.SEPARATE_CHECKIN) app.all('/checkin', checkInHandler(device));
 
   app.use(cleanPath);
   app.use(helmet({ contentSecurityPolicy: false, strictTransportSecurity: false }));

@@ -1,5 +1,4 @@
-import { createServer, type Server } from 'node:http';
-import type { Express } from 'express';
+import { createServer, type RequestListener, type Server } from 'node:http';
 
 /** A base64 Mdm-Signature with a long chain takes tens of KiB; ids of an enqueue are in the URL (nanomdm §14.1). */
 const MAX_HEADER_BYTES = 1024 * 1024;
@@ -7,7 +6,7 @@ const MAX_HEADER_BYTES = 1024 * 1024;
 const KEEP_ALIVE_MS = 75_000;
 
 /** Listens. @throws when the port is taken */
-export function listen(app: Express, port: number, host: string): Promise<Server> {
+export function listen(app: RequestListener, port: number, host: string): Promise<Server> {
   const server = createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,

@@ -26,10 +26,6 @@ export interface Speaker {
   readonly channel: Channel | undefined;
 }
 
-const keysOf = (enrollment: EnrollmentId): string[] => [
-  ...new Set([foldEnrollmentId(enrollment.deviceId), foldEnrollmentId(enrollment.id)]),
-];
-
 /**
  * May this certificate speak for this enrollment? Both answers are cached, so that a device that is known costs no statement.
  * @throws ServerError enrollment.refused or enrollment.unknown (403; never 401, which would unenroll the device)
@@ -39,11 +35,13 @@ export async function authorize(
   identity: DeviceIdentity | undefined,
   enrollment: EnrollmentId,
 ): Promise<Speaker> {
-  const keys = keysOf(enrollment);
+  const channelKey = foldEnrollmentId(enrollment.id);
+  const deviceKey = enrollment.isDevice ? channelKey : foldEnrollmentId(enrollment.deviceId);
+  const keys = enrollment.isDevice ? [deviceKey] : [deviceKey, channelKey];
   const { channels, certificateOf } = await options.store.identify(keys, identity?.certificate.sha256);
-  const device = channels.get(foldEnrollmentId(enrollment.deviceId));
+  const device = channels.get(deviceKey);
   if (device === undefined) throw refuse(options, enrollment, 'enrollment.unknown', 'device is not enrolled');
-  const speaker = { enrollment, device, channel: channels.get(foldEnrollmentId(enrollment.id)) };
+  const speaker = { enrollment, device, channel: channels.get(channelKey) };
   if (identity === undefined || certificateOf === device.enrollmentId) return speaker;
   const facts = await readDeviceFacts(options.db, device.enrollmentId);
   const decision = decideMessage(

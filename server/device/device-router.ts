@@ -1,4 +1,4 @@
-import type { RequestHandler, Response } from 'express';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Log } from '../../config/log.ts';
 import { readCheckIn } from '../../mdm/check-in.ts';
 import { readCommandReport } from '../../mdm/command-report.ts';
@@ -19,18 +19,18 @@ export interface DeviceOptions extends CheckInOptions {
 const CHECK_IN_TYPE = 'application/x-apple-aspen-mdm-checkin';
 
 /** `/mdm` of a server without a separate check-in URL: told apart by Content-Type, case-sensitively (nanomdm §1.1). */
-export const combinedHandler = (options: DeviceOptions): RequestHandler => {
+export const combinedHandler = (options: DeviceOptions): RequestListener => {
   const checkIn = checkInHandler(options);
   const report = reportHandler(options);
-  return (request, response, next) =>
-    ((request.headers['content-type'] ?? '').startsWith(CHECK_IN_TYPE) ? checkIn : report)(request, response, next);
+  return (request, response) =>
+    ((request.headers['content-type'] ?? '').startsWith(CHECK_IN_TYPE) ? checkIn : report)(request, response);
 };
 
-export const checkInHandler = (options: DeviceOptions): RequestHandler =>
+export const checkInHandler = (options: DeviceOptions): RequestListener =>
   deviceHandler(options, true, (identity, body) => checkIn(options, identity, body));
 
 /** Check-in messages that an admin moves in from another server: no certificate, no association (nanomdm §4.8). */
-export const migrationHandler = (options: DeviceOptions): RequestHandler =>
+export const migrationHandler = (options: DeviceOptions): RequestListener =>
   deviceHandler(options, false, (_identity, body) => checkIn(options, undefined, body));
 
 async function checkIn(options: DeviceOptions, identity: DeviceIdentity | undefined, body: Buffer): Promise<Answer> {
@@ -39,7 +39,7 @@ async function checkIn(options: DeviceOptions, identity: DeviceIdentity | undefi
   return handleCheckIn(options, identity, message.value, body);
 }
 
-export const reportHandler = (options: DeviceOptions): RequestHandler =>
+export const reportHandler = (options: DeviceOptions): RequestListener =>
   deviceHandler(options, true, async (identity, body) => {
     const report = readCommandReport(body);
     if (!report.ok) throw report.error;
@@ -52,7 +52,7 @@ function deviceHandler(
   options: DeviceOptions,
   needsIdentity: boolean,
   handle: (identity: DeviceIdentity | undefined, body: Buffer) => Promise<Answer>,
-): RequestHandler {
+): RequestListener {
   return async (request, response) => {
     try {
       const body = await readBody(request, { maxBytes: options.maxBodyBytes, timeoutMs: options.bodyTimeoutMs });
@@ -61,12 +61,21 @@ function deviceHandler(
         await handle(needsIdentity ? identifyDevice(options.identify, request, body) : undefined, body),
       );
     } catch (error) {
-      refuse(options.log.with({ ip: request.ip }), response, error);
+      refuse(options.log.with({ ip: clientAddress(options.identify, request) }), response, error);
     }
   };
 }
 
-function refuse(log: Log, response: Response, error: unknown): void {
+/** Who asked, for the log: the last address that is not of a proxy whom the operator trusts. */
+function clientAddress({ isTrustedProxy }: IdentifyOptions, request: IncomingMessage): string | undefined {
+  const forwarded = String(request.headers['x-forwarded-for'] ?? '')
+    .split(',')
+    .map((address) => address.trim());
+  const hops = [...forwarded, request.socket.remoteAddress ?? ''].filter((address) => address !== '').reverse();
+  return hops.find((address) => !isTrustedProxy(address)) ?? hops.at(-1);
+}
+
+function refuse(log: Log, response: ServerResponse, error: unknown): void {
   const refusal = refusalOf(error);
   const fields = { status: refusal.status, code: refusal.code, error };
   if (refusal.status === 500) log.error('device.failed', fields);
