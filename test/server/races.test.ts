@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { runDoctor } from '../../db/doctor.ts';
+import { associateCertificates } from '../../db/queries/channels.ts';
 import { insertCommand } from '../../db/queries/enqueue-command.ts';
 import { recordAuthenticates } from '../../db/queries/record-authenticates.ts';
 import { recordReports } from '../../db/queries/record-reports.ts';
@@ -9,7 +10,7 @@ import { readCertificate } from '../../mdm/certificates/read-certificate.ts';
 import { createGate, type Gate, waitUntilBlocked } from '../harness/core-fixture.ts';
 import { countRows, readEnrollment, readQueue, readResults } from '../harness/device-rows.ts';
 import { useTestDatabase } from '../harness/test-database.ts';
-import { commandUuidOf, enqueue, makeCommand, TestDevice } from '../harness/test-device.ts';
+import { commandUuidOf, enqueue, issueIdentity, makeCommand, TestDevice } from '../harness/test-device.ts';
 import { useTestServer } from '../harness/test-server.ts';
 
 const test = useTestDatabase();
@@ -198,6 +199,25 @@ describe('one certificate, two devices, at once', () => {
     await ended.catch(() => {});
     expect((await authenticate).status).toBe(status);
     expect((await readEnrollment(test.db, other.id)) !== undefined).toBe(status === 200);
+  });
+
+  it('a renewed certificate that names two devices: who is written first has it', async () => {
+    const [one, other] = [await TestDevice.enrolled(server), await TestDevice.enrolled(server)];
+    const identity = await issueIdentity(server.authority, { commonName: one.id, serialNumber: other.serialNumber });
+    const certificate = readCertificate(identity.certificateDer);
+    if (!certificate.ok) throw certificate.error;
+    const { sha256, der, notAfter } = certificate.value;
+    const deviceId = await internalId(one);
+    const { gate, ended } = heldBeforeCommit((t) =>
+      associateCertificates(t, [{ sha256, deviceId, certificate: der, notAfter }]),
+    );
+    await gate.reached;
+    const idle = other.report('Idle', undefined, {}, { identity });
+    await waitUntilBlocked(test.db, 'certificate_associations');
+    gate.open();
+    await ended;
+    expect((await idle).status).toBe(403);
+    expect((await one.report('Idle', undefined, {}, { identity })).status).toBe(200);
   });
 });
 
