@@ -109,10 +109,13 @@ export class Enqueuing {
     }
   }
 
-  /** The status, null when there was no answer. */
+  /** The status, null when there was no answer. As NanoMDM does, 207 and 500 are said of pushes too: without a command_error it was stored. */
   async #enqueue(ids: readonly string[], command: Buffer): Promise<number | null> {
     try {
-      return (await this.#system.admin.enqueue(ids, command)).status;
+      const { status, body } = await this.#system.admin.enqueue(ids, command);
+      const isStored =
+        typeof body === 'object' && body !== null && 'command_uuid' in body && !('command_error' in body);
+      return isStored ? 200 : status;
     } catch (error) {
       if (error instanceof AdminRequestError) return error.status;
       throw error;
