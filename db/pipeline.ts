@@ -53,7 +53,7 @@ export class Pipeline implements Executor {
   }
 
   #issue<T>(sql: string, values: Values = [], read: (result: unknown) => T): Promise<T> {
-    const text = this.#connection.format(sql, [...values]);
+    const text = values.length === 0 ? sql : this.#connection.format(sql, [...values]);
     const answer = new Promise<T>((resolve, reject) => {
       if (this.#failure === undefined) this.#waiting.push({ text, resolve: (result) => resolve(read(result)), reject });
       else reject(this.#failure.error);
@@ -72,7 +72,8 @@ export class Pipeline implements Executor {
     while (this.#waiting.length > 0) {
       const pack = this.#nextPack();
       try {
-        const [results] = await this.#connection.query(pack.map(({ text }) => text).join(';\n'));
+        // Without `null` the driver would search the finished text for placeholders, letter by letter.
+        const [results] = await this.#connection.query(pack.map(({ text }) => text).join(';\n'), null);
         const each = pack.length === 1 ? [results] : (results as unknown[]);
         pack.forEach(({ resolve }, index) => void resolve(each[index]));
       } catch (error) {
