@@ -28,16 +28,21 @@ const SHARED_IPAD_USER_ID = 'FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF';
 export const MAX_ENROLLMENT_ID_LENGTH = 255;
 
 /**
- * Resolves identifiers to an enrollment id; UDID wins over EnrollmentID. Error `message.identity` when there is none, or one that cannot be stored: too
- * long, or ending in a blank, which the database's collation (PAD SPACE) would take for the id without it.
+ * Resolves identifiers to an enrollment id; UDID wins over EnrollmentID. Error `message.identity` when there is none, or one that cannot be stored or that
+ * could be taken for another: too long; with control characters, or blanks at an end (the database's collation is PAD SPACE, and HTTP headers are trimmed on
+ * their way to a Declarative Management server); or a device's with a colon, which would be some user's channel of another device.
  */
 export function resolveEnrollmentId(identifiers: Identifiers): Result<EnrollmentId> {
   const resolved = resolve(identifiers);
   if (resolved === undefined) return fail(new ProtocolError('message.identity', 'neither UDID nor EnrollmentID'));
   if (resolved.id.length > MAX_ENROLLMENT_ID_LENGTH)
     return fail(new ProtocolError('message.identity', 'enrollment id longer than 255 characters'));
-  if (resolved.id.endsWith(' ') || resolved.deviceId.endsWith(' '))
-    return fail(new ProtocolError('message.identity', 'enrollment id ends in a blank'));
+  if (resolved.id.startsWith(' ') || resolved.id.endsWith(' ') || resolved.deviceId.endsWith(' '))
+    return fail(new ProtocolError('message.identity', 'enrollment id begins or ends with a blank'));
+  if (/\p{Cc}/u.test(resolved.id))
+    return fail(new ProtocolError('message.identity', 'enrollment id with a control character'));
+  if (resolved.deviceId.includes(':'))
+    return fail(new ProtocolError('message.identity', 'id of a device with a colon'));
   return ok(resolved);
 }
 

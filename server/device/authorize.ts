@@ -80,6 +80,8 @@ async function associate(
   metrics.countEnrollment(because);
 }
 
+const NEVER_ENROLLED = { isEnabled: false, isRenewalUnderWay: false, serialNumber: undefined };
+
 /** What an Authenticate means for its device, see decideAuthenticate. Without a certificate (a migration) it always enrolls. */
 export async function decideEnrollment(
   options: AuthorizeOptions,
@@ -93,14 +95,14 @@ export async function decideEnrollment(
     identity.certificate.sha256,
   );
   const device = channels.get(foldEnrollmentId(enrollment.id))?.enrollmentId;
-  const state =
-    device === undefined ? { isEnabled: false, isRenewalUnderWay: false } : await readRenewalState(options.db, device);
+  const state = device === undefined ? NEVER_ENROLLED : await readRenewalState(options.db, device);
   const decision = decideAuthenticate({
     device,
     certificateOf,
     deviceHasCertificate: certificateOf !== undefined,
     issuedByOwnCa: identity.issuedByOwnCa,
-    namesDevice: certificateNamesDevice(identity.certificate, [enrollment.deviceId, message.device.serialNumber ?? '']),
+    // The serial number on record: the one in the message is the sender's claim, and any device's certificate names that device.
+    namesDevice: certificateNamesDevice(identity.certificate, [enrollment.deviceId, state.serialNumber ?? '']),
     isAwaitingConfiguration: message.isAwaitingConfiguration,
     ...state,
   });

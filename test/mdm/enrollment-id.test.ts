@@ -41,6 +41,10 @@ describe('nanomdm §10 #7: resolving identifiers', () => {
       { id: 'D', type: 'Device', deviceId: 'D', isDevice: true },
     ],
     [
+      { UDID: 'D', UserID: 'domain:user' },
+      { id: 'D:domain:user', type: 'User', deviceId: 'D', isDevice: false },
+    ],
+    [
       { UDID: '', EnrollmentID: 'E' },
       { id: 'E', type: 'User Enrollment (Device)', deviceId: 'E', isDevice: true },
     ],
@@ -57,6 +61,12 @@ describe('nanomdm §10 #7: resolving identifiers', () => {
     ['a blank at the end', { UDID: 'D ' }],
     ['a blank at the end of the device', { UDID: 'D ', UserID: 'U' }],
     ['a blank at the end of the user', { UDID: 'D', UserID: 'U ' }],
+    ['a blank at the beginning', { UDID: ' D' }],
+    ['a line end', { UDID: 'D\n' }],
+    ['a control character of the user', { UDID: 'D', UserID: 'U\u0085' }],
+    // It would be the user U of the device D.
+    ['a colon in the UDID', { UDID: 'D:U' }],
+    ['a colon in the EnrollmentID', { EnrollmentID: 'D:', EnrollmentUserID: 'U' }],
   ])('%s: none', (_what, identifiers) => {
     expect(resolveEnrollmentId(identifiers)).toMatchObject({
       ok: false,
