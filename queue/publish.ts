@@ -7,6 +7,8 @@ const MAX_HELD = 50_000;
 /** Waiting jobs of a kind beyond which no more hints are added: without workers they would fill Redis. The relay feeds the rows later, slice by slice. */
 const MAX_WAITING = 1_000;
 const DEPTH_KNOWN_MS = 1_000;
+/** How long keys are gathered before they are published: nobody waits for a hint, and a job, its lock and its transaction cost the same for one key as for 256. */
+const GATHER_MS = 20;
 /** Jobs per addBulk: more make one pipeline slow (stack-2026 §1.11). */
 const JOBS_PER_CALL = 1_000;
 
@@ -58,9 +60,8 @@ export class Publisher {
   }
 
   async #fly(kind: JobKind, lane: Lane): Promise<void> {
-    // A turn of the event loop gathers what one batch commit hints key by key.
-    await new Promise((resolve) => setImmediate(resolve));
     while (lane.held.size + lane.alone.size > 0) {
+      await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
       const [together, alone] = [[...lane.held], [...lane.alone]];
       lane.held = new Set();
       lane.alone = new Set();

@@ -1,5 +1,6 @@
 import type { Executor } from '../connection.ts';
 import type { SecretBox } from '../secret-box.ts';
+import type { Transaction } from '../transaction.ts';
 import { RESULT_BODY } from './record-reports.ts';
 import { whereRows } from './where-rows.ts';
 
@@ -30,14 +31,14 @@ export async function readUnprocessedReports(
 }
 
 /** Marks exactly these results as consumed, by primary key, and counts them at their hosts. */
-export async function markProcessed(t: Executor, reports: readonly UnprocessedReport[]): Promise<void> {
+export async function markProcessed(t: Transaction, reports: readonly UnprocessedReport[]): Promise<void> {
   if (reports.length === 0) return;
   const sorted = [...reports].sort((a, b) => a.enrollmentId - b.enrollmentId || a.commandId - b.commandId);
   const where = whereRows(
     ['enrollment_id', 'command_id'],
     sorted.map((report) => [report.enrollmentId, report.commandId]),
   );
-  await t.run(`UPDATE command_results SET process_host_id = NULL WHERE ${where.sql}`, where.values);
+  void t.run(`UPDATE command_results SET process_host_id = NULL WHERE ${where.sql}`, where.values);
   const counts = Map.groupBy(reports, (report) => report.hostId);
   const cases = [...counts].map(() => 'WHEN ? THEN ?').join(' ');
   await t.run(`UPDATE hosts SET reports_processed = reports_processed + CASE id ${cases} ELSE 0 END WHERE id IN (?)`, [

@@ -17,9 +17,9 @@ export const reportProcess = ({ secrets }: { secrets: SecretBox }): Job =>
     async run(t, keys) {
       const reports = await readUnprocessedReports(t, secrets, keys.map(Number));
       for (const report of reports) {
-        if (consumersOf(report.requestType).includes('inventory')) await updateInventory(t, report);
+        if (consumersOf(report.requestType).includes('inventory')) t.leave(updateInventory(t, report));
       }
-      await markProcessed(t, reports);
+      t.leave(markProcessed(t, reports));
       return undefined;
     },
   });
