@@ -1,4 +1,11 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createSecretKey,
+  type KeyObject,
+  randomFillSync,
+} from 'node:crypto';
 import { DatabaseError } from './errors.ts';
 
 const VERSION = 1;
@@ -15,16 +22,30 @@ const keyId = (key: Buffer): Buffer =>
  * (`table.column`) is authenticated too, so that a sealed value cannot be moved to another column. The first key seals; all open.
  */
 export class SecretBox {
-  readonly #keys: readonly { id: Buffer; key: Buffer }[];
+  /** As key objects: preparing a plain key takes twice as long as sealing a report with it. */
+  readonly #keys: readonly { id: Buffer; key: KeyObject }[];
+
+  readonly #nonces = Buffer.alloc(NONCE * 256);
+  #usedNonces = this.#nonces.length;
 
   constructor(keys: readonly [Buffer, ...Buffer[]]) {
-    this.#keys = keys.map((key) => ({ id: keyId(key), key }));
+    this.#keys = keys.map((key) => ({ id: keyId(key), key: createSecretKey(key) }));
+  }
+
+  /** Random bytes are fetched for many values at once; none is used twice. */
+  #nextNonce(): Buffer {
+    if (this.#usedNonces === this.#nonces.length) {
+      randomFillSync(this.#nonces);
+      this.#usedNonces = 0;
+    }
+    this.#usedNonces += NONCE;
+    return this.#nonces.subarray(this.#usedNonces - NONCE, this.#usedNonces);
   }
 
   seal(context: string, value: Uint8Array): Buffer {
     const [current] = this.#keys;
     if (current === undefined) throw new DatabaseError('database.unsealable', 'no key to seal with');
-    const nonce = randomBytes(NONCE);
+    const nonce = this.#nextNonce();
     const cipher = createCipheriv('aes-256-gcm', current.key, nonce).setAAD(Buffer.from(context));
     return Buffer.concat([
       Buffer.from([VERSION]),
