@@ -23,12 +23,18 @@ interface Waiting<I, O> {
 
 /**
  * Group commit. One batch is in flight; what arrives meanwhile is the next one. No timer: alone, an item leaves at once; under load batches form by
- * themselves. Each caller is answered after its batch committed. A batch that fails is split into singles, so that one bad item harms only itself.
+ * themselves. Each caller is answered after its batch committed. A batch that fails is split into singles beside the flight, so that one bad item harms only itself,
+ * and one that is stuck holds up nobody but those with its key.
  */
 export class Gatherer<I, O> {
   readonly #options: GathererOptions<I, O>;
   #waiting: Waiting<I, O>[] = [];
   #flight: Promise<void> | undefined;
+  /** Items of batches that failed, and the lanes that run them one by one. */
+  readonly #singles: Waiting<I, O>[] = [];
+  readonly #lanes = new Set<Promise<void>>();
+  /** Keys of singles that are not answered yet: no batch takes an item of theirs. */
+  readonly #busy = new Set<string>();
   /** Batches and items so far: their ratio is what gathering saves. */
   batches = 0;
   items = 0;
@@ -41,25 +47,29 @@ export class Gatherer<I, O> {
   add(item: I): Promise<O> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
-      this.#flight ??= this.#fly();
+      this.#wake();
     });
   }
 
   /** Resolves when nothing is waiting or in flight. */
   async drain(): Promise<void> {
-    while (this.#flight !== undefined) await this.#flight;
+    while (this.#flight !== undefined || this.#lanes.size > 0) await Promise.all([this.#flight, ...this.#lanes]);
+  }
+
+  #wake(): void {
+    if (this.#waiting.length > 0) this.#flight ??= this.#fly();
   }
 
   async #fly(): Promise<void> {
     // What else arrives in this turn of the event loop travels along.
     await Promise.resolve();
-    while (this.#waiting.length > 0) await this.#runBatch(this.#nextBatch());
+    for (let batch = this.#nextBatch(); batch.length > 0; batch = this.#nextBatch()) await this.#runBatch(batch);
     this.#flight = undefined;
   }
 
   #nextBatch(): Waiting<I, O>[] {
     const { key, size, maxBatch = 256 } = this.#options;
-    const keys = new Set<string>();
+    const keys = new Set(this.#busy);
     const batch: Waiting<I, O>[] = [];
     const rest: Waiting<I, O>[] = [];
     let bytes = 0;
@@ -85,15 +95,24 @@ export class Gatherer<I, O> {
       batch.forEach(({ resolve }, index) => void resolve(answers[index] as O));
     } catch (error) {
       if (batch.length === 1 || isConnectionLoss(error)) for (const { reject } of batch) reject(error);
-      else await this.#runSingly(batch);
+      else this.#split(batch);
     }
   }
 
-  async #runSingly(batch: readonly Waiting<I, O>[]): Promise<void> {
-    const queue = [...batch];
-    const lane = async (): Promise<void> => {
-      for (let waiting = queue.shift(); waiting !== undefined; waiting = queue.shift()) await this.#runBatch([waiting]);
-    };
-    await Promise.all(Array.from({ length: this.#options.sideBySide ?? 8 }, lane));
+  #split(batch: readonly Waiting<I, O>[]): void {
+    for (const waiting of batch) this.#busy.add(this.#options.key(waiting.item));
+    this.#singles.push(...batch);
+    while (this.#singles.length > 0 && this.#lanes.size < (this.#options.sideBySide ?? 8)) {
+      const lane = this.#runSingles().finally(() => this.#lanes.delete(lane));
+      this.#lanes.add(lane);
+    }
+  }
+
+  async #runSingles(): Promise<void> {
+    for (let single = this.#singles.shift(); single !== undefined; single = this.#singles.shift()) {
+      await this.#runBatch([single]);
+      this.#busy.delete(this.#options.key(single.item));
+      this.#wake();
+    }
   }
 }

@@ -98,6 +98,25 @@ describe('a gatherer', () => {
     expect(await all[0]).toBe('slow');
   });
 
+  it('goes on with batches while a single hangs; only what has its key waits', async () => {
+    const gate = createGate();
+    const { gatherer, batches } = noting({
+      run: async (items) => {
+        if (items.includes('bad') && items.length > 1) throw new Error('split');
+        if (items[0] === 'bad') await gate.hold();
+        return items;
+      },
+    });
+    const first = ['a', 'bad'].map((item) => gatherer.add(item));
+    expect(await first[0]).toBe('a');
+    const later = ['bad', 'c', 'd'].map((item) => gatherer.add(item));
+    expect(await Promise.all(later.slice(1))).toEqual(['c', 'd']);
+    expect(batches.at(-1)).toEqual(['c', 'd']);
+    gate.open();
+    expect(await Promise.all([first[1], later[0]])).toEqual(['bad', 'bad']);
+    await gatherer.drain();
+  });
+
   it('does not try singles when the connection is lost: nobody knows what was committed', async () => {
     const lost = Object.assign(new Error('gone'), { code: 'PROTOCOL_CONNECTION_LOST', fatal: true });
     const { gatherer, batches } = noting({
