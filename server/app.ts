@@ -6,6 +6,7 @@ import { issueCertificate } from './api/device-certificates.ts';
 import { enqueueHandler, pushHandler } from './api/enqueue.ts';
 import { escrowKeyUnlock } from './api/escrow-key-unlock.ts';
 import { getPushCertificate, putApnsRoute, putPushCertificate, removeApnsRoute } from './api/push-certificates.ts';
+import { refuseForeignSites } from './auth/refuse-foreign-sites.ts';
 import { BOARD_PATH, boardRouter } from './board.ts';
 import { checkInHandler, combinedHandler, migrationHandler, reportHandler } from './device/device-router.ts';
 import { loopbackOnly, probeRouter } from './health.ts';
@@ -41,6 +42,7 @@ function createAdminApp(environment: Environment, services: Services): Express {
 
   app.use(cleanPath);
   app.use(helmet({ contentSecurityPolicy: false, strictTransportSecurity: false }));
+  app.use(['/v1', '/migration'], refuseForeignSites);
   app.all(['/v1/enqueue', '/v1/push'], addSlash);
   app.all('/v1/enqueue/*ids', auth.require('operator'), enqueueHandler(push));
   app.all('/v1/enqueue/', auth.require('operator'), enqueueHandler(push));
@@ -90,7 +92,14 @@ const failed: ErrorRequestHandler = (error, _request, response, _next) => {
   else response.status(status).json({ error: status < 500 ? 'malformed request' : 'internal error' });
 };
 
+/** A redirect says its address twice: one of 1 MiB would be an answer of many, made for anybody who asks and does not read it. */
+const MAX_REDIRECT_LENGTH = 8_192;
+
 function redirect(response: Parameters<RequestHandler>[1], location: string, hasBody: boolean): void {
+  if (location.length > MAX_REDIRECT_LENGTH) {
+    response.writeHead(414, TEXT).end('URI Too Long\n');
+    return;
+  }
   const escaped = location
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')

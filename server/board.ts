@@ -6,6 +6,7 @@ import helmet from 'helmet';
 import { JOB_KINDS } from '../domain/job-kinds.ts';
 import type { JobQueues } from '../queue/queues.ts';
 import type { ApiAuth } from './auth/authenticate-api.ts';
+import { refuseForeignWrites } from './auth/refuse-foreign-sites.ts';
 
 export const BOARD_PATH = '/admin/queues';
 
@@ -63,18 +64,12 @@ export function boardRouter(queues: JobQueues, auth: ApiAuth): Router {
     }),
   );
   router.use(auth.require('observer'));
-  router.use((request, response, next) => {
-    const site = request.headers['sec-fetch-site'];
-    const isForeign = site !== undefined && site !== 'same-origin' && site !== 'none';
-    const origin = request.headers.origin;
-    const isOtherOrigin = origin !== undefined && URL.parse(origin)?.host !== request.headers.host;
-    if (request.method !== 'GET' && request.method !== 'HEAD' && (isForeign || isOtherOrigin))
-      response.status(403).json({ error: 'not from this site' });
-    else next();
-  });
+  router.use(refuseForeignWrites);
   router.use(withoutForeignLinks);
-  router.use((request, response, next) =>
-    (response.locals.apiKey?.role === 'observer' ? observers : others)(request, response, next),
-  );
+  router.use((request, response, next) => {
+    if (response.locals.apiKey?.role !== 'observer') others(request, response, next);
+    else if (request.method === 'GET' || request.method === 'HEAD') observers(request, response, next);
+    else response.status(403).json({ error: 'observers only look' });
+  });
   return router;
 }

@@ -5,6 +5,9 @@ const MAX_HEADER_BYTES = 1024 * 1024;
 /** Above the idle time of the proxies in front. */
 const KEEP_ALIVE_MS = 75_000;
 
+/** A connection on which nothing moves for so long is closed: its peer does not read. Above what the longest request is thought about. */
+const STUCK_MS = 300_000;
+
 /** Listens. @throws when the port is taken */
 export function listen(app: RequestListener, port: number, host: string): Promise<Server> {
   const server = createServer(
@@ -16,6 +19,7 @@ export function listen(app: RequestListener, port: number, host: string): Promis
     },
     app,
   );
+  server.setTimeout(STUCK_MS);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {

@@ -43,8 +43,18 @@ export const getPushCertificate = ({ db, log }: Options): RequestHandler =>
   });
 
 const ROUTE = z.strictObject({
-  url: z.url({ protocol: /^https$/ }).max(1024),
-  ca: z.string().max(65_536).startsWith('-----BEGIN CERTIFICATE-----').optional(),
+  url: z
+    .url({ protocol: /^https$/ })
+    .max(1024)
+    .regex(/^[\x21-\x7e]+$/, 'must be ASCII')
+    // It is shown in logs.
+    .refine((url) => !URL.parse(url)?.username && !URL.parse(url)?.password, 'must not hold a name or password'),
+  ca: z
+    .string()
+    .max(65_535)
+    .startsWith('-----BEGIN CERTIFICATE-----')
+    .regex(/^[\t\r\n\x20-\x7e]+$/, 'must be ASCII')
+    .optional(),
 });
 const TOPIC = /^com\.apple\.mgmt\.[\x21-\x7e]{1,230}$/;
 

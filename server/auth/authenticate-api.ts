@@ -12,6 +12,8 @@ export interface ApiAuthOptions {
 
 /** How long a key that was revoked may still work in another process. */
 const CACHED_MS = 10_000;
+/** Characters of a stranger's URL, which may be 1 MiB, in a log line. */
+const MAX_LOGGED = 200;
 
 /** The key of a request: a Bearer token, or the password of Basic whatever the user name (NanoMDM's and NanoCMD's clients send theirs). */
 export function readCredential(authorization: string | undefined): string | undefined {
@@ -36,9 +38,12 @@ export class ApiAuth {
     const credential = readCredential(authorization);
     if (credential === undefined) return undefined;
     const hash = hashApiKey(credential).toString('hex');
-    const known = this.#known.get(hash) ?? (await findApiKey(this.#options.db, credential));
-    if (known !== undefined) this.#known.set(hash, known);
-    return known;
+    const known = this.#known.get(hash);
+    if (known !== undefined) return known;
+    const found = await findApiKey(this.#options.db, credential);
+    // Set once and never refreshed: a key in constant use must be looked up again too.
+    if (found !== undefined) this.#known.set(hash, found);
+    return found;
   }
 
   /** Lets keys of this role or a higher one pass; 401 with NanoMDM's challenge without a key, 403 with one that may not. */
@@ -47,7 +52,7 @@ export class ApiAuth {
       try {
         const key = await this.find(request.headers.authorization);
         if (key === undefined) {
-          this.#options.log.warn('api.unauthorized', { path: request.path, ip: request.ip });
+          this.#options.log.warn('api.unauthorized', { path: request.path.slice(0, MAX_LOGGED), ip: request.ip });
           response.writeHead(401, {
             'WWW-Authenticate': 'Basic realm="nanomdm"',
             'Content-Type': 'text/plain; charset=utf-8',
