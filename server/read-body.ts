@@ -7,16 +7,21 @@ export interface BodyLimits {
   readonly timeoutMs: number;
 }
 
+/** What the headers alone say against a body. @throws ServerError body.too-large, body.encoding (compressed) */
+export function refuseUnreadable({ headers }: IncomingMessage, maxBytes: number): void {
+  const encoding = headers['content-encoding'];
+  if (encoding !== undefined && encoding !== 'identity')
+    throw new ServerError('body.encoding', `content-encoding ${encoding.slice(0, 100)}`);
+  if (Number(headers['content-length'] ?? 0) > maxBytes)
+    throw new ServerError('body.too-large', `more than ${maxBytes} bytes`);
+}
+
 /**
  * The exact bytes of a request's body, by hand: a body parser would cost a third of a device request, and signatures cover every byte.
  * @throws ServerError body.too-large, body.timeout, body.encoding (compressed), body.unreadable
  */
 export async function readBody(request: IncomingMessage, { maxBytes, timeoutMs }: BodyLimits): Promise<Buffer> {
-  const encoding = request.headers['content-encoding'];
-  if (encoding !== undefined && encoding !== 'identity')
-    throw new ServerError('body.encoding', `content-encoding ${encoding}`);
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes)
-    throw new ServerError('body.too-large', `more than ${maxBytes} bytes`);
+  refuseUnreadable(request, maxBytes);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;

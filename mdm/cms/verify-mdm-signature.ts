@@ -13,22 +13,25 @@ import { verifySigner } from './verify-signer.ts';
 
 const MAX_HEADER_LENGTH = 64 * 1024;
 
+/** A signature that was read but not checked. Anybody can make one that carries another's certificate: only `verify` proves something. */
+export interface MdmSignature {
+  /** The signer's. **Not trusted yet**: `DeviceTrust.check` decides. */
+  readonly certificate: DeviceCertificate;
+  /** Whether it was made over these bytes with the certificate's key. Errors: `cms.unsupported`, `cms.signature`. Never throws. */
+  verify(body: Uint8Array): Result<DeviceCertificate>;
+}
+
 /**
- * Verifies the header over the body's exact bytes and gives the signer's certificate. The signature is checked every
- * time; only the certificate's parsing is cached. **The certificate is not trusted yet**: `DeviceTrust.check` decides.
- * Errors: `certificate.missing` (no header, or the signer's certificate is not in it), `cms.syntax`, `der.*`,
- * `cms.unsupported`, `cms.signature`, `certificate.syntax`. Never throws.
+ * Reads the header, before there is a body: whose certificate has no trust need not be listened to. Only the certificate's parsing is cached.
+ * Errors: `certificate.missing` (no header, or the signer's certificate is not in it), `cms.syntax`, `der.*`, `cms.unsupported`, `certificate.syntax`.
+ * Never throws.
  */
-export function verifyMdmSignature(
-  header: string | undefined,
-  body: Uint8Array,
-  certificates: CertificateCache,
-): Result<DeviceCertificate> {
+export function openMdmSignature(header: string | undefined, certificates: CertificateCache): Result<MdmSignature> {
   const bytes = decodeHeader(header);
   if (!bytes.ok) return bytes;
   const signedData = readSignedData(bytes.value);
   if (!signedData.ok) return signedData;
-  const signer = onlySigner(signedData.value, body);
+  const signer = onlySigner(signedData.value);
   if (!signer.ok) return signer;
   const der = signedData.value.certificates.find((candidate) => isCertificateOf(signer.value, candidate));
   if (der === undefined) {
@@ -36,8 +39,27 @@ export function verifyMdmSignature(
   }
   const certificate = certificates.read(der);
   if (!certificate.ok) return certificate;
-  const verified = verifySigner(signer.value, OID.data, body, certificate.value);
-  return verified.ok ? certificate : verified;
+  const { content } = signedData.value;
+  return ok({
+    certificate: certificate.value,
+    verify(body) {
+      if (content !== undefined && !content.equals(body)) {
+        return fail(new ProtocolError('cms.signature', 'the attached content is not the body'));
+      }
+      const verified = verifySigner(signer.value, OID.data, body, certificate.value);
+      return verified.ok ? certificate : verified;
+    },
+  });
+}
+
+/** Both at once: the signer's certificate, not trusted yet. Errors: those of `openMdmSignature` and of its `verify`. Never throws. */
+export function verifyMdmSignature(
+  header: string | undefined,
+  body: Uint8Array,
+  certificates: CertificateCache,
+): Result<DeviceCertificate> {
+  const signature = openMdmSignature(header, certificates);
+  return signature.ok ? signature.value.verify(body) : signature;
 }
 
 function decodeHeader(header: string | undefined): Result<Buffer> {
@@ -53,16 +75,13 @@ function decodeHeader(header: string | undefined): Result<Buffer> {
   return ok(bytes);
 }
 
-function onlySigner(signedData: SignedData, body: Uint8Array): Result<SignerInfo> {
+function onlySigner(signedData: SignedData): Result<SignerInfo> {
   const [signer, ...others] = signedData.signers;
   if (signer === undefined || others.length > 0) {
     return fail(new ProtocolError('cms.unsupported', 'not exactly one signer'));
   }
   if (signedData.contentType !== OID.data)
     return fail(new ProtocolError('cms.unsupported', 'not a signature over data'));
-  if (signedData.content !== undefined && !signedData.content.equals(body)) {
-    return fail(new ProtocolError('cms.signature', 'the attached content is not the body'));
-  }
   return ok(signer);
 }
 

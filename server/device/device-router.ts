@@ -3,7 +3,7 @@ import type { Log } from '../../config/log.ts';
 import { readCheckIn } from '../../mdm/check-in.ts';
 import { readCommandReport } from '../../mdm/command-report.ts';
 import { refusalOf, ServerError } from '../errors.ts';
-import { readBody } from '../read-body.ts';
+import { readBody, refuseUnreadable } from '../read-body.ts';
 import { type Answer, sendAnswer, sendRefusal } from './answer.ts';
 import { authorize } from './authorize.ts';
 import { type CheckInOptions, handleCheckIn } from './handle-check-in.ts';
@@ -55,11 +55,10 @@ function deviceHandler(
 ): RequestListener {
   return async (request, response) => {
     try {
+      refuseUnreadable(request, options.maxBodyBytes);
+      const identify = needsIdentity ? identifyDevice(options.identify, request) : undefined;
       const body = await readBody(request, { maxBytes: options.maxBodyBytes, timeoutMs: options.bodyTimeoutMs });
-      sendAnswer(
-        response,
-        await handle(needsIdentity ? identifyDevice(options.identify, request, body) : undefined, body),
-      );
+      sendAnswer(response, await handle(identify?.(body), body));
     } catch (error) {
       refuse(options.log.with({ ip: clientAddress(options.identify, request) }), response, error);
     }

@@ -3,7 +3,7 @@ import type { CertificateCache } from '../../mdm/certificates/certificate-cache.
 import type { DeviceTrust } from '../../mdm/certificates/device-trust.ts';
 import type { DeviceCertificate } from '../../mdm/certificates/read-certificate.ts';
 import { readCertificateHeader } from '../../mdm/certificates/read-certificate-header.ts';
-import { verifyMdmSignature } from '../../mdm/cms/verify-mdm-signature.ts';
+import { openMdmSignature } from '../../mdm/cms/verify-mdm-signature.ts';
 import { ProtocolError } from '../../mdm/errors.ts';
 import { fail, type Result } from '../../mdm/result.ts';
 import { ServerError } from '../errors.ts';
@@ -31,18 +31,29 @@ function firstHeader(request: IncomingMessage, name: string): string | undefined
   return undefined;
 }
 
+/** Says who made a request, once its body is there. @throws ProtocolError cms.unsupported, cms.signature (400) */
+export type Identify = (body: Buffer) => DeviceIdentity;
+
 /**
- * The certificate with which a request was made: verified signature or a trusted proxy's word, then chain, dates and usage. Never both ways at once.
+ * The certificate with which a request claims to be made: of its signature or by a trusted proxy's word; then chain, dates and usage. Never both ways at once.
+ * It asks for no body, so that nobody is listened to for megabytes who has no certificate of ours; whether the signature is that certificate's, the body shows.
  * @throws ProtocolError certificate.*, cms.*, der.* (400)
  */
-export function identifyDevice(options: IdentifyOptions, request: IncomingMessage, body: Buffer): DeviceIdentity {
-  const certificate = unwrap(
-    options.certHeader === ''
-      ? verifyMdmSignature(firstHeader(request, 'mdm-signature'), body, options.certificates)
-      : fromProxy(options, request),
-  );
-  const { issuedByOwnCa } = unwrap(options.trust.check(certificate));
-  return { certificate, issuedByOwnCa };
+export function identifyDevice(options: IdentifyOptions, request: IncomingMessage): Identify {
+  if (options.certHeader !== '') {
+    const identity = identityOf(options, unwrap(fromProxy(options, request)));
+    return () => identity;
+  }
+  const signature = unwrap(openMdmSignature(firstHeader(request, 'mdm-signature'), options.certificates));
+  const identity = identityOf(options, signature.certificate);
+  return (body) => {
+    unwrap(signature.verify(body));
+    return identity;
+  };
+}
+
+function identityOf({ trust }: IdentifyOptions, certificate: DeviceCertificate): DeviceIdentity {
+  return { certificate, issuedByOwnCa: unwrap(trust.check(certificate)).issuedByOwnCa };
 }
 
 function fromProxy(

@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import express from 'express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createCertificateAuthority } from '../../mdm/certificates/certificate-authority.ts';
 import { combinedHandler } from '../../server/device/device-router.ts';
 import { listen, portOf, stopListening } from '../../server/listen.ts';
 import { signMdm } from '../../simulator/mdm-signature.ts';
@@ -15,6 +16,8 @@ const test = useTestDatabase();
 const server = useTestServer(test);
 let port = 0;
 let stop: () => Promise<void>;
+/** The header of a device that may speak: whether it is of this body, the body's end will show. */
+let signed = '';
 
 /** The device endpoint with limits that a test can reach. */
 beforeAll(async () => {
@@ -22,6 +25,8 @@ beforeAll(async () => {
   const listening = await listen(express().all('/mdm', combinedHandler(options)), 0, '127.0.0.1');
   port = portOf(listening);
   stop = () => stopListening(listening, 500);
+  const device = await TestDevice.make(server);
+  signed = `Mdm-Signature: ${signMdm(Buffer.from('another body'), device.identity)}`;
 });
 afterAll(() => stop());
 
@@ -50,27 +55,40 @@ describe('bodies of device requests', () => {
 
   it('that grow beyond the limit are refused with 413 and not read to their end', async () => {
     const chunk = `${(16_384).toString(16)}\r\n${'x'.repeat(16_384)}\r\n`;
-    const reply = await talk((socket) => socket.write(head('Transfer-Encoding: chunked') + chunk.repeat(5)));
+    const reply = await talk((socket) => socket.write(head('Transfer-Encoding: chunked', signed) + chunk.repeat(5)));
     expect(reply).toMatch(/^HTTP\/1\.1 413 /);
   });
 
   it('of exactly the limit are read', async () => {
     const reply = await talk((socket) =>
-      socket.write(`${head(`Content-Length: ${LIMIT}`, 'Connection: close')}${'x'.repeat(LIMIT)}`),
+      socket.write(`${head(`Content-Length: ${LIMIT}`, signed, 'Connection: close')}${'x'.repeat(LIMIT)}`),
     );
     expect(reply).toMatch(/^HTTP\/1\.1 400 /);
   });
 
   it('that do not arrive in time are refused with 408 (nanomdm §9.5)', async () => {
-    const reply = await talk((socket) => socket.write(`${head('Content-Length: 10')}12345`));
+    const reply = await talk((socket) => socket.write(`${head('Content-Length: 10', signed)}12345`));
     expect(reply).toMatch(/^HTTP\/1\.1 408 /);
     expect(reply).toMatch(/Connection: close/i);
+  });
+
+  it('of a sender without a certificate of ours are not waited for', async () => {
+    const stranger = await TestDevice.make(server, {
+      authority: await createCertificateAuthority({ commonName: 'A stranger CA', years: 1 }),
+    });
+    const untrusted = `Mdm-Signature: ${signMdm(Buffer.from('x'), stranger.identity)}`;
+    for (const headers of [[], ['Mdm-Signature: nonsense'], [untrusted]]) {
+      const reply = await talk((socket) =>
+        socket.write(`${head('Content-Length: 10', 'Connection: close', ...headers)}1`),
+      );
+      expect(reply).toMatch(/^HTTP\/1\.1 400 /);
+    }
   });
 
   it('that trickle in are cut off too: the limit is on the whole', async () => {
     let timer: NodeJS.Timeout | undefined;
     const reply = await talk((socket) => {
-      socket.write(head('Content-Length: 50000'));
+      socket.write(head('Content-Length: 50000', signed));
       timer = setInterval(() => socket.write('x', () => {}), 10);
     });
     clearInterval(timer);
