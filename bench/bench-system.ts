@@ -72,7 +72,7 @@ export async function startBenchSystem(options: BenchOptions): Promise<BenchSyst
     const load = keep(await Load.start(folder));
     const database = stack.database?.pid ?? options.databasePid;
     const shared = { load: load.pid, ...(database !== undefined && { database }) };
-    const ours = targetOf('espalier', `http://127.0.0.1:${server.port}`, API_KEY, {
+    const ours = targetOf('espalier', `http://127.0.0.1:${server.ready.port}`, API_KEY, {
       server: server.pid,
       worker: worker.pid,
       ...shared,

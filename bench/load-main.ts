@@ -6,6 +6,7 @@ import {
   enroll,
   type LoadResult,
   poll,
+  push,
   queueForAll,
   type RunLimits,
   type Target,
@@ -18,7 +19,7 @@ export type LoadOrder =
   | { readonly act: 'queue'; readonly fleet: string; readonly target: Target }
   | { readonly act: 'prepare'; readonly fleet: string; readonly commandUuid: string }
   | ({ readonly act: 'enroll' | 'poll' | 'cycle'; readonly fleet: string } & RunLimits)
-  | ({ readonly act: 'enqueue'; readonly fleet: string; readonly idsPerCall: number } & RunLimits);
+  | ({ readonly act: 'enqueue' | 'push'; readonly fleet: string; readonly idsPerCall: number } & RunLimits);
 
 const fleets = new Map<string, readonly LoadDevice[]>();
 let prepared: { commandUuid: string; answers: ReadonlyMap<LoadDevice, Buffer> } | undefined;
@@ -53,6 +54,8 @@ async function obey(order: LoadOrder): Promise<LoadResult | string | readonly st
       return poll(fleetOf(order.fleet), order);
     case 'enqueue':
       return enqueue(fleetOf(order.fleet), order.idsPerCall, order);
+    case 'push':
+      return push(fleetOf(order.fleet), order.idsPerCall, order);
     case 'cycle':
       if (prepared === undefined) throw new Error('a cycle is prepared first');
       return cycle(fleetOf(order.fleet), prepared.answers, prepared.commandUuid, order);

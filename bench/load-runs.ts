@@ -106,36 +106,51 @@ export function cycle(
 }
 
 /** Commands for `idsPerCall` devices each, one after the other around the fleet, without a push. */
-export function enqueue(devices: readonly LoadDevice[], idsPerCall: number, limits: RunLimits): Promise<LoadResult> {
+export const enqueue = (devices: readonly LoadDevice[], idsPerCall: number, limits: RunLimits): Promise<LoadResult> =>
+  callForEach(devices, idsPerCall, limits, (ids) => enqueueRequest(limits.target, ids, newCommandUuid()));
+
+/** Pushes to `idsPerCall` devices each; a call is answered when APNs has answered. */
+export const push = (devices: readonly LoadDevice[], idsPerCall: number, limits: RunLimits): Promise<LoadResult> =>
+  callForEach(devices, idsPerCall, limits, (ids) =>
+    Buffer.from(head('PUT', `/v1/push/${ids}`, 0, [authorization(limits.target)])),
+  );
+
+function callForEach(
+  devices: readonly LoadDevice[],
+  idsPerCall: number,
+  limits: RunLimits,
+  makeRequest: (ids: string) => Buffer,
+): Promise<LoadResult> {
   let next = 0;
-  const paths = Array.from({ length: Math.max(1, Math.floor(devices.length / idsPerCall)) }, (_, index) =>
-    devices
-      .slice(index * idsPerCall, (index + 1) * idsPerCall)
-      .map((device) => device.udid)
-      .join(),
+  const groups = Array.from({ length: Math.max(1, Math.floor(devices.length / idsPerCall)) }, (_, index) =>
+    idsOf(devices.slice(index * idsPerCall, (index + 1) * idsPerCall)),
   );
   return drive(limits, async (send) => {
-    await send(enqueueRequest(limits.target, paths[next++ % paths.length] ?? '', newCommandUuid()));
+    await send(makeRequest(groups[next++ % groups.length] ?? ''));
     return true;
   });
 }
+
+const idsOf = (devices: readonly LoadDevice[]): string => devices.map((device) => device.udid).join();
 
 /** Queues one command for all devices and gives its UUID. */
 export async function queueForAll(devices: readonly LoadDevice[], target: Target): Promise<string> {
   const commandUuid = newCommandUuid();
   let isSent = false;
-  const ids = devices.map((device) => device.udid).join();
   await drive({ target, concurrency: 1, seconds: 60 }, async (send) => {
     if (isSent) return false;
     isSent = true;
-    await send(enqueueRequest(target, ids, commandUuid));
+    await send(enqueueRequest(target, idsOf(devices), commandUuid));
     return true;
   });
   return commandUuid;
 }
 
-function enqueueRequest({ apiKey }: Target, ids: string, commandUuid: string): Buffer {
+function enqueueRequest(target: Target, ids: string, commandUuid: string): Buffer {
   const body = makeCommand(commandUuid);
-  const authorization = `Authorization: Basic ${Buffer.from(`nanomdm:${apiKey}`).toString('base64')}`;
-  return Buffer.concat([Buffer.from(head('PUT', `/v1/enqueue/${ids}?nopush=1`, body.length, [authorization])), body]);
+  const path = `/v1/enqueue/${ids}?nopush=1`;
+  return Buffer.concat([Buffer.from(head('PUT', path, body.length, [authorization(target)])), body]);
 }
+
+const authorization = ({ apiKey }: Target): string =>
+  `Authorization: Basic ${Buffer.from(`nanomdm:${apiKey}`).toString('base64')}`;

@@ -19,7 +19,7 @@ export class Load {
     return this.#program.pid;
   }
 
-  async run(order: Extract<LoadOrder, { act: 'enroll' | 'poll' | 'cycle' | 'enqueue' }>): Promise<LoadResult> {
+  async run(order: Extract<LoadOrder, { act: 'enroll' | 'poll' | 'cycle' | 'enqueue' | 'push' }>): Promise<LoadResult> {
     const value = await this.#ask(order);
     if (typeof value !== 'object' || value === null || !('latencies' in value)) throw new Error('no result of a run');
     return value as LoadResult;

@@ -7,10 +7,16 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 export interface Program {
   readonly pid: number;
-  /** Where it listens, for one that does. */
-  readonly port: number | undefined;
+  /** What it said when it was ready. */
+  readonly ready: Ready;
   readonly child: ChildProcess;
   stop(): Promise<void>;
+}
+
+export interface Ready {
+  readonly port?: number;
+  readonly url?: string;
+  readonly caPem?: string;
 }
 
 export interface ProgramOptions {
@@ -31,12 +37,12 @@ export async function startProgram(script: string, options: ProgramOptions): Pro
     serialization: 'advanced',
   });
   const ended = once(child, 'exit').then((): false => false);
-  const ready = new Promise<{ port?: number }>((resolve) => child.once('message', resolve));
+  const ready = new Promise<Ready>((resolve) => child.once('message', resolve));
   const message = await Promise.race([ready, ended]);
   if (message === false) throw new Error(`${script} ended at once; see ${options.logFile}`);
   return {
     pid: child.pid ?? 0,
-    port: message.port,
+    ready: message,
     child,
     async stop() {
       child.kill('SIGTERM');

@@ -71,7 +71,7 @@ const MEASURES: Readonly<Record<Exclude<Phase, 'push'>, Measure>> = {
   },
 };
 
-const plain = ({ url, apiKey }: BenchTarget) => ({ url, apiKey });
+export const plain = ({ url, apiKey }: BenchTarget) => ({ url, apiKey });
 const limits = (target: BenchTarget, { concurrency }: Place, seconds: number) => ({
   target: plain(target),
   concurrency,
@@ -152,7 +152,12 @@ async function settle({ db }: BenchSystem): Promise<void> {
   }
 }
 
-function sampleOf(phase: string, target: BenchTarget, at: Place, { results, cost, unitsEach }: Measured): Sample {
+export function sampleOf(
+  phase: string,
+  target: BenchTarget,
+  at: Place,
+  { results, cost, unitsEach }: Measured,
+): Sample {
   const latencies = Float64Array.from(results.flatMap((result) => [...result.latencies])).sort();
   const quantile = (share: number): number => latencies[Math.floor(latencies.length * share)] ?? 0;
   const sum = (of: (result: LoadResult) => number): number => results.reduce((total, result) => total + of(result), 0);
