@@ -44,8 +44,9 @@ function createAdminApp(environment: Environment, services: Services): Express {
   app.use(helmet({ contentSecurityPolicy: false, strictTransportSecurity: false }));
   app.use(['/v1', '/migration'], refuseForeignSites);
   app.all(['/v1/enqueue', '/v1/push'], addSlash);
-  app.all('/v1/enqueue/*ids', auth.require('operator'), enqueueHandler(push));
-  app.all('/v1/enqueue/', auth.require('operator'), enqueueHandler(push));
+  const enqueue = enqueueHandler(push);
+  app.all('/v1/enqueue/*ids', auth.require('operator'), enqueue);
+  app.all('/v1/enqueue/', auth.require('operator'), enqueue);
   app.all('/v1/push/*ids', auth.require('operator'), pushHandler(push));
   app.all('/v1/push/', auth.require('operator'), pushHandler(push));
   app.get('/v1/pushcert', auth.require('observer'), getPushCertificate(services));

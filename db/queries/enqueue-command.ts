@@ -44,39 +44,74 @@ export async function readEnrolledIds(t: Transaction, keys: readonly string[]): 
   return found;
 }
 
+/** A command and the internal ids of those who are to get it, each once. */
+export interface Enqueueing {
+  readonly command: NewCommand;
+  readonly enrollmentIds: readonly number[];
+}
+
 /**
- * Queues one command for enrollments: one row of `commands`, one narrow row of the queue each; all or nothing. A CommandUUID that exists makes the insert fail with
- * 1062 (isDuplicate), before anything else is written.
- * @param enrollmentIds internal ids, each once
- * @returns the command's id
+ * Queues commands for enrollments: one row of `commands` each, one narrow row of the queue for each who gets it; all or nothing. They leave in the order in which they are
+ * given. A CommandUUID that exists makes the insert fail with 1062 (isDuplicate), before anything else is written.
+ * @returns the ids of the commands
  */
+export async function insertCommands(
+  t: Transaction,
+  secrets: SecretBox,
+  enqueueings: readonly Enqueueing[],
+): Promise<number[]> {
+  if (enqueueings.length === 0) return [];
+  const inserted = t.run(
+    `INSERT INTO commands (command_uuid, request_type, priority, origin, origin_id, renews_enrollment, body_sealed)
+     VALUES ${enqueueings.map(() => '(?, ?, ?, ?, ?, ?, ?)').join(', ')}`,
+    enqueueings.flatMap(({ command }) => valuesOf(command, secrets)),
+  );
+  // Of several, only the first one's id is told; whether the others follow it is a matter of the server's configuration.
+  const ids = enqueueings.length === 1 ? [(await inserted).insertId] : await readCommandIds(t, enqueueings);
+  insertQueueRows(t, enqueueings, ids);
+  return ids;
+}
+
+async function readCommandIds(t: Transaction, enqueueings: readonly Enqueueing[]): Promise<number[]> {
+  const rows = await t.rows<{ id: number; uuid: string }>(
+    'SELECT id, command_uuid AS uuid FROM commands WHERE command_uuid IN (?)',
+    [enqueueings.map(({ command }) => command.commandUuid)],
+  );
+  const idOf = new Map(rows.map((row) => [row.uuid, row.id]));
+  return enqueueings.map(({ command }) => idOf.get(command.commandUuid) ?? 0);
+}
+
+const valuesOf = (command: NewCommand, secrets: SecretBox): unknown[] => [
+  command.commandUuid,
+  command.requestType,
+  command.priority,
+  command.origin,
+  command.originId ?? null,
+  command.renewsEnrollment ? 1 : 0,
+  secrets.seal(COMMAND_BODY, command.body),
+];
+
+function insertQueueRows(t: Transaction, enqueueings: readonly Enqueueing[], commandIds: readonly number[]): void {
+  const rows = enqueueings.flatMap(({ command, enrollmentIds }, index) => {
+    // Integers only, so the statement is put together by hand: a placeholder each costs more than the insert.
+    const tail = `, ${Math.trunc(-command.priority)}, ${Math.trunc(commandIds[index] ?? 0)})`;
+    return enrollmentIds.map((id) => ({ id, text: `(${Math.trunc(id)}${tail}` }));
+  });
+  rows.sort((a, b) => a.id - b.id);
+  for (const batch of slices(rows, QUEUE_BATCH)) {
+    void t.run(
+      `INSERT INTO command_queue (enrollment_id, urgency, command_id) VALUES ${batch.map(({ text }) => text).join(', ')}`,
+    );
+  }
+}
+
+/** One command, see insertCommands. @returns its id */
 export async function insertCommand(
   t: Transaction,
   secrets: SecretBox,
   command: NewCommand,
   enrollmentIds: readonly number[],
 ): Promise<number> {
-  const { insertId } = await t.run(
-    'INSERT INTO commands (command_uuid, request_type, priority, origin, origin_id, renews_enrollment, body_sealed) VALUES (?, ?, ?, ?, ?, ?, ?)',
-    [
-      command.commandUuid,
-      command.requestType,
-      command.priority,
-      command.origin,
-      command.originId ?? null,
-      command.renewsEnrollment ? 1 : 0,
-      secrets.seal(COMMAND_BODY, command.body),
-    ],
-  );
-  // Integers only, so the statement is put together by hand: a placeholder each costs more than the insert.
-  const tail = `, ${Math.trunc(-command.priority)}, ${Math.trunc(insertId)})`;
-  for (const batch of slices(
-    [...enrollmentIds].sort((a, b) => a - b),
-    QUEUE_BATCH,
-  )) {
-    void t.run(
-      `INSERT INTO command_queue (enrollment_id, urgency, command_id) VALUES ${batch.map((id) => `(${Math.trunc(id)}${tail}`).join(', ')}`,
-    );
-  }
-  return insertId;
+  const [id = 0] = await insertCommands(t, secrets, [{ command, enrollmentIds }]);
+  return id;
 }

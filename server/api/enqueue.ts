@@ -1,8 +1,6 @@
 import type { RequestHandler } from 'express';
 import { isDuplicate } from '../../db/errors.ts';
-import type { TakenRow } from '../../db/outbox.ts';
-import { API_PRIORITY, insertCommand, readEnrolledIds, UnknownEnrollments } from '../../db/queries/enqueue-command.ts';
-import type { Transaction } from '../../db/transaction.ts';
+import { readEnrolledIds, UnknownEnrollments } from '../../db/queries/enqueue-command.ts';
 import { transaction } from '../../db/transaction.ts';
 import { type Command, MAX_COMMAND_BYTES, readCommand } from '../../mdm/command.ts';
 import { foldEnrollmentId } from '../../mdm/enrollment-id.ts';
@@ -11,7 +9,8 @@ import { readBody } from '../read-body.ts';
 import { queryValue, readEnrollmentIds } from './enrollment-ids.ts';
 import { sendJson } from './nano-json.ts';
 import { type NanoResult, nanoStatusCode, pushStatus } from './nano-results.ts';
-import { PUSHED_HERE_MS, type PushNowOptions, pushNow } from './push-now.ts';
+import { type PushNowOptions, pushNow } from './push-now.ts';
+import { CommandQueueing, owePushes, type QueueCall, type Queued } from './queue-commands.ts';
 
 export const ENQUEUE_PATH = '/v1/enqueue/';
 export const PUSH_PATH = '/v1/push/';
@@ -30,6 +29,7 @@ class EnqueueRefused extends Error {
 
 /** `PUT /v1/enqueue/{ids}[?nopush=1][&context=…]` with a raw command plist: queues it for all ids or for none, then pushes (nanomdm §4.6). */
 export function enqueueHandler(options: PushNowOptions): RequestHandler {
+  const queueing = new CommandQueueing(options.db);
   return async (request, response) => {
     const ids = readEnrollmentIds(request.originalUrl, ENQUEUE_PATH);
     if (ids === undefined) return sendJson(response, 400, { command_error: 'getting enrollment ids: empty path' });
@@ -41,7 +41,8 @@ export function enqueueHandler(options: PushNowOptions): RequestHandler {
       if (body.length === 0 && noPush) throw new EnqueueRefused(400, 'must enqueue or push');
       if (body.length === 0) return await sendPushes(options, response, ids);
       command = decode(body);
-      const queued = await enqueue(options, command, body, ids, noPush, readContext(request.originalUrl));
+      const call = { command, body, noPush, context: readContext(request.originalUrl) };
+      const queued = await enqueue(queueing, call, ids);
       options.log.info('command.queued', {
         commandUUID: command.commandUuid,
         requestType: command.requestType,
@@ -77,7 +78,7 @@ export function pushHandler(options: PushNowOptions): RequestHandler {
 }
 
 /** The command is committed: whatever goes wrong now is a push error, and a worker makes up for it (nanomdm §4.6). */
-const pushQueued = (options: PushNowOptions, queued: Queued): Promise<ReturnType<typeof pushStatus>> =>
+const pushQueued = (options: PushNowOptions, queued: PushedIds): Promise<ReturnType<typeof pushStatus>> =>
   pushByIds(options, queued).then(pushStatus, (error: unknown) => {
     options.log.error('api.failed', { error });
     return { push_error: 'internal error' };
@@ -88,10 +89,12 @@ async function sendPushes(
   response: Parameters<RequestHandler>[1],
   ids: readonly string[],
 ): Promise<void> {
-  const owed = await transaction(options.db, async (t) =>
-    owePushes(t, await readEnrolledIds(t, ids.map(foldEnrollmentId))),
-  );
-  const result: NanoResult = pushStatus(await pushByIds(options, { owed: owed.rows, idOf: owed.idOf, ids }));
+  const keys = ids.map(foldEnrollmentId);
+  const queued = await transaction(options.db, async (t): Promise<Queued> => {
+    const idOf = await readEnrolledIds(t, keys);
+    return { idOf, owed: owePushes(t, keys, idOf) };
+  });
+  const result: NanoResult = pushStatus(await pushByIds(options, { ...queued, ids }));
   sendJson(response, nanoStatusCode(result, ids.length), result);
 }
 
@@ -119,42 +122,24 @@ function readContext(url: string): string | undefined {
   return context;
 }
 
-interface Queued {
-  readonly owed: readonly TakenRow[];
-  /** Internal ids by folded enrollment id. */
-  readonly idOf: ReadonlyMap<string, number>;
+async function enqueue(
+  queueing: CommandQueueing,
+  call: Omit<QueueCall, 'keys'>,
+  ids: readonly string[],
+): Promise<PushedIds> {
+  const keys = ids.map(foldEnrollmentId);
+  if (new Set(keys).size < keys.length) throw new EnqueueRefused(400, 'an enrollment id is repeated');
+  const answer = await queueing.queue({ ...call, keys });
+  if (!('unknownKeys' in answer)) return { ...answer, ids };
+  const unknown = new Set(answer.unknownKeys);
+  throw new UnknownEnrollments(ids.filter((id) => unknown.has(foldEnrollmentId(id))));
+}
+
+interface PushedIds extends Queued {
   readonly ids: readonly string[];
 }
 
-async function enqueue(
-  { db }: PushNowOptions,
-  command: Command,
-  body: Buffer,
-  ids: readonly string[],
-  noPush: boolean,
-  context: string | undefined,
-): Promise<Queued> {
-  const keys = ids.map(foldEnrollmentId);
-  if (new Set(keys).size < keys.length) throw new EnqueueRefused(400, 'an enrollment id is repeated');
-  return transaction(db, async (t) => {
-    const idOf = await readEnrolledIds(t, keys);
-    const unknown = ids.filter((id) => !idOf.has(foldEnrollmentId(id)));
-    if (unknown.length > 0) throw new UnknownEnrollments(unknown);
-    await insertCommand(t, db.secrets, { ...command, priority: API_PRIORITY, origin: 'api', originId: context, body }, [
-      ...idOf.values(),
-    ]);
-    return { owed: noPush ? [] : owePushes(t, idOf).rows, idOf, ids };
-  });
-}
-
-function owePushes(
-  t: Transaction,
-  idOf: ReadonlyMap<string, number>,
-): { rows: TakenRow[]; idOf: ReadonlyMap<string, number> } {
-  return { rows: t.owe('push.send', [...idOf.values()].map(String), { inMs: PUSHED_HERE_MS }), idOf };
-}
-
-async function pushByIds(options: PushNowOptions, { owed, idOf, ids }: Queued) {
+async function pushByIds(options: PushNowOptions, { owed, idOf, ids }: PushedIds) {
   const results = owed.length > 0 ? await pushNow(options, owed) : new Map();
   return ids.map((id) => [id, results.get(idOf.get(foldEnrollmentId(id)) ?? -1)] as const);
 }
