@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import mysql, { type Pool, type PoolConnection, type PoolOptions } from 'mysql2/promise';
 
 export type Row = Record<string, unknown>;
@@ -47,19 +48,20 @@ export function createPool(databaseUrl: string, connectionLimit: number): Pool {
     multipleStatements: true,
   });
   pool.pool.on('connection', (connection) => {
-    // Queued in front of whatever the connection was opened for.
+    // Queued in front of whatever the connection was opened for. A session that cannot be set up so must not be used: escaping relies on sql_mode.
+    const endUnlessSet = (error: Error | null): void => {
+      const stream: unknown = Reflect.get(connection, 'stream');
+      if (error !== null && stream instanceof Socket) stream.destroy(error);
+    };
     connection.query(
       `SET time_zone = '+00:00', innodb_lock_wait_timeout = ${LOCK_WAIT_SECONDS}, ` +
         "sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'",
-      ignoreError,
+      endUnlessSet,
     );
-    connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED', ignoreError);
+    connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED', endUnlessSet);
   });
   return pool;
 }
-
-// The statement behind it fails with the same connection error; an unhandled one here would end the process.
-const ignoreError = (): void => {};
 
 /** Statements on any connection of the pool, each committed by itself. Text protocol: IN lists of changing length would fill the prepared-statement cache. */
 export function executorOn(target: Pool | PoolConnection): Executor {
