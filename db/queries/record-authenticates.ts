@@ -2,7 +2,7 @@ import type { DeviceDescription } from '../../mdm/check-in.ts';
 import type { EnrollmentType } from '../../mdm/enrollment-id.ts';
 import type { SecretBox } from '../secret-box.ts';
 import type { Transaction } from '../transaction.ts';
-import { associateCertificates, readCertificateOwners } from './channels.ts';
+import { associateCertificates, type Channel, readCertificateOwners } from './channels.ts';
 import { type CheckInRow, upsertCheckIns } from './check-ins.ts';
 import { clearQueues } from './clear-queues.ts';
 import { descriptionValues } from './hosts.ts';
@@ -26,13 +26,14 @@ export class CertificateTaken extends Error {}
 /**
  * Records Authenticate messages, one per device in a batch: host and device channel, certificate association, raw message. A new or repeated enrollment
  * disables all channels of the host, clears their queues and forgets bootstrap and unlock tokens (nanomdm §1.3). Running it twice ends in the same rows.
+ * @returns the device channels, in the order of the rows
  * @throws CertificateTaken
  */
 export async function recordAuthenticates(
   t: Transaction,
   secrets: SecretBox,
   rows: readonly AuthenticateRow[],
-): Promise<void> {
+): Promise<Channel[]> {
   const sorted = [...rows].sort((a, b) => (a.enrollmentKey < b.enrollmentKey ? -1 : 1));
   const [known, hosts] = await Promise.all([readHosts(t, sorted), upsertHosts(t, sorted)]);
   const fresh = sorted.filter((row) => !row.isRenewal);
@@ -49,6 +50,10 @@ export async function recordAuthenticates(
   );
   t.leave(upsertCheckIns(t, secrets, checkIns));
   await associate(t, sorted, devices);
+  return rows.map(({ enrollmentKey }) => {
+    const deviceId = devices.get(enrollmentKey) ?? 0;
+    return { enrollmentId: deviceId, hostId: hosts.get(enrollmentKey) ?? 0, deviceId };
+  });
 }
 
 async function readHosts(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {

@@ -45,7 +45,7 @@ export function findChain(
   graceMs: number,
 ): Result<Chain> {
   let checksLeft = MAX_CHECKS;
-  let refusal = new ProtocolError('certificate.untrusted', 'the certificate does not chain to a trusted authority');
+  let refusal: ProtocolError | undefined;
 
   const search = (links: readonly DeviceCertificate[]): Chain | undefined => {
     const last = links.at(-1);
@@ -69,7 +69,9 @@ export function findChain(
   };
 
   const chain = search([leaf]);
-  return chain === undefined ? fail(refusal) : ok(chain);
+  if (chain !== undefined) return ok(chain);
+  const untrusted = 'the certificate does not chain to a trusted authority';
+  return fail(refusal ?? new ProtocolError('certificate.untrusted', untrusted));
 }
 
 /** Whether an authority may have the chain so far below it. */

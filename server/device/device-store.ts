@@ -46,7 +46,7 @@ export class DeviceStore {
   readonly #sent = new LRUCache<string, CommandFacts>({ max: 100_000, ttl: CACHED_MS });
   readonly #identities: Gatherer<IdentityQuestion, IdentityAnswer>;
   readonly #nextCommands: Gatherer<{ enrollmentId: number; skipNotNow: boolean }, NextCommand | undefined>;
-  readonly #authenticates: Gatherer<AuthenticateRow, void>;
+  readonly #authenticates: Gatherer<AuthenticateRow, Channel>;
   readonly #tokenUpdates: Gatherer<TokenUpdateRow, void>;
   readonly #reports: Gatherer<ReportRow, boolean>;
 
@@ -62,8 +62,7 @@ export class DeviceStore {
     });
     this.#authenticates = new Gatherer({
       key: (row) => row.enrollmentKey,
-      run: (rows) =>
-        record(db, rows.length === 1, async (t) => recordAuthenticates(t, db.secrets, rows)).then(() => everyone),
+      run: (rows) => record(db, rows.length === 1, (t) => recordAuthenticates(t, db.secrets, rows)),
     });
     this.#tokenUpdates = new Gatherer({
       key: (row) => row.enrollmentKey,
@@ -88,8 +87,11 @@ export class DeviceStore {
     return answer;
   }
 
-  recordAuthenticate(row: AuthenticateRow): Promise<void> {
-    return this.#authenticates.add(row);
+  /** What it committed is known from now on: the TokenUpdate is next. */
+  async recordAuthenticate(row: AuthenticateRow): Promise<void> {
+    const channel = await this.#authenticates.add(row);
+    this.#channels.set(row.enrollmentKey, channel);
+    if (row.certificate !== undefined) this.#owners.set(row.certificate.sha256, channel.deviceId);
   }
 
   recordTokenUpdate(row: TokenUpdateRow): Promise<void> {
@@ -187,9 +189,11 @@ const record = <T>(db: Db, isPatient: boolean, work: (t: Transaction) => Promise
   );
 
 async function readIdentities(db: Db, questions: readonly IdentityQuestion[]): Promise<IdentityAnswer[]> {
-  const channels = await readChannels(db, [...new Set(questions.flatMap((question) => question.keys))]);
   const hashes = questions.flatMap((question) => question.sha256 ?? []);
-  const owners = hashes.length > 0 ? await readCertificateOwners(db, hashes) : new Map<string, number>();
+  const [channels, owners] = await Promise.all([
+    readChannels(db, [...new Set(questions.flatMap((question) => question.keys))]),
+    hashes.length > 0 ? readCertificateOwners(db, hashes) : new Map<string, number>(),
+  ]);
   return questions.map(({ keys, sha256 }) => ({
     channels: new Map(keys.flatMap((key) => (channels.has(key) ? [[key, channels.get(key) as Channel]] : []))),
     certificateOf: sha256 === undefined ? undefined : owners.get(sha256),
