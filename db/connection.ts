@@ -46,6 +46,8 @@ export function createPool(databaseUrl: string, connectionLimit: number): Pool {
     idleTimeout: 600_000,
     // For db/pipeline.ts. Values never become SQL: they are placeholders everywhere.
     multipleStatements: true,
+    // A stack trace for every statement, in case it fails, that shows nothing but the pipeline.
+    trace: false,
   });
   pool.pool.on('connection', (connection) => {
     // Queued in front of whatever the connection was opened for. A session that cannot be set up so must not be used: escaping relies on sql_mode.
