@@ -43,6 +43,8 @@ async function openPage(key: string, isRefused = false): Promise<Page> {
   const page = await context.newPage();
   page.on('console', (message) => {
     if (isRefused && REFUSED.test(message.text())) return;
+    // A browser that is shown a bare answer asks for this by itself.
+    if (message.location().url.endsWith('/favicon.ico')) return;
     if (message.type() === 'error') complaints.push(`console: ${message.text()}`);
   });
   page.on('pageerror', (error) => complaints.push(`exception: ${error}`));
