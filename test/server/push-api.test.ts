@@ -232,8 +232,14 @@ describe('push certificates', () => {
     expect((await versionOf())?.version).toBe((first?.version ?? 0) + 1);
   });
 
-  it('nanomdm §4.2: an expired certificate is taken', async () => {
-    expect((await server.admin('PUT', '/v1/pushcert', await makePushCertificate(topicOf(3), -1))).status).toBe(200);
+  // The reference takes it, and then every push with it fails.
+  it('nanomdm §4.2: an expired certificate is refused, and the one in force stays', async () => {
+    const good = await server.admin('PUT', '/v1/pushcert', await makePushCertificate(topicOf(3)));
+    const refused = await server.admin('PUT', '/v1/pushcert', await makePushCertificate(topicOf(3), -1));
+    expect(refused.status).toBe(400);
+    expect(refused.body.toString()).toMatch(/the push certificate expired at \d{4}-/);
+    const stored = await server.admin('GET', `/v1/pushcert?topic=${topicOf(3)}`);
+    expect(stored.body.toString()).toBe(good.body.toString());
   });
 
   it('nanomdm §5.4: a certificate that was replaced in another process is used from the next push on', async () => {
