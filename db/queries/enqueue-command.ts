@@ -52,34 +52,25 @@ export interface Enqueueing {
 
 /**
  * Queues commands for enrollments: one row of `commands` each, one narrow row of the queue for each who gets it; all or nothing. They leave in the order in which they are
- * given. A CommandUUID that exists makes the insert fail with 1062 (isDuplicate), before anything else is written.
- * @returns the ids of the commands
+ * given. A CommandUUID that exists makes the insert fail with 1062 (isDuplicate), before anything else is written. All statements are issued at once.
+ * @returns the id of the first command
  */
 export async function insertCommands(
   t: Transaction,
   secrets: SecretBox,
   enqueueings: readonly Enqueueing[],
-): Promise<number[]> {
-  if (enqueueings.length === 0) return [];
+): Promise<number> {
+  if (enqueueings.length === 0) return 0;
   const inserted = t.run(
     `INSERT INTO commands (command_uuid, request_type, priority, origin, origin_id, renews_enrollment, body_sealed)
      VALUES ${enqueueings.map(() => '(?, ?, ?, ?, ?, ?, ?)').join(', ')}`,
     enqueueings.flatMap(({ command }) => valuesOf(command, secrets)),
   );
-  // Of several, only the first one's id is told; whether the others follow it is a matter of the server's configuration.
-  const ids = enqueueings.length === 1 ? [(await inserted).insertId] : await readCommandIds(t, enqueueings);
-  insertQueueRows(t, enqueueings, ids);
-  return ids;
+  insertQueueRows(t, enqueueings);
+  return (await inserted).insertId;
 }
 
-async function readCommandIds(t: Transaction, enqueueings: readonly Enqueueing[]): Promise<number[]> {
-  const rows = await t.rows<{ id: number; uuid: string }>(
-    'SELECT id, command_uuid AS uuid FROM commands WHERE command_uuid IN (?)',
-    [enqueueings.map(({ command }) => command.commandUuid)],
-  );
-  const idOf = new Map(rows.map((row) => [row.uuid, row.id]));
-  return enqueueings.map(({ command }) => idOf.get(command.commandUuid) ?? 0);
-}
+const COMMAND_ID = '(SELECT id FROM commands WHERE command_uuid = ?)';
 
 const valuesOf = (command: NewCommand, secrets: SecretBox): unknown[] => [
   command.commandUuid,
@@ -91,27 +82,29 @@ const valuesOf = (command: NewCommand, secrets: SecretBox): unknown[] => [
   secrets.seal(COMMAND_BODY, command.body),
 ];
 
-function insertQueueRows(t: Transaction, enqueueings: readonly Enqueueing[], commandIds: readonly number[]): void {
-  const rows = enqueueings.flatMap(({ command, enrollmentIds }, index) => {
-    // Integers only, so the statement is put together by hand: a placeholder each costs more than the insert.
-    const tail = `, ${Math.trunc(-command.priority)}, ${Math.trunc(commandIds[index] ?? 0)})`;
-    return enrollmentIds.map((id) => ({ id, text: `(${Math.trunc(id)}${tail}` }));
+/** The server knows the id of the one command that was just inserted; those of several it looks up, which is for the few rows of gathered calls. */
+function insertQueueRows(t: Transaction, enqueueings: readonly Enqueueing[]): void {
+  const isSingle = enqueueings.length === 1;
+  const rows = enqueueings.flatMap(({ command, enrollmentIds }) => {
+    // Integers are written by hand: a placeholder each costs more than the insert.
+    const tail = `, ${Math.trunc(-command.priority)}, ${isSingle ? 'LAST_INSERT_ID()' : COMMAND_ID})`;
+    return enrollmentIds.map((id) => ({ id, sql: `(${Math.trunc(id)}${tail}`, uuid: command.commandUuid }));
   });
   rows.sort((a, b) => a.id - b.id);
   for (const batch of slices(rows, QUEUE_BATCH)) {
     void t.run(
-      `INSERT INTO command_queue (enrollment_id, urgency, command_id) VALUES ${batch.map(({ text }) => text).join(', ')}`,
+      `INSERT INTO command_queue (enrollment_id, urgency, command_id) VALUES ${batch.map(({ sql }) => sql).join(', ')}`,
+      isSingle ? [] : batch.map(({ uuid }) => uuid),
     );
   }
 }
 
 /** One command, see insertCommands. @returns its id */
-export async function insertCommand(
+export function insertCommand(
   t: Transaction,
   secrets: SecretBox,
   command: NewCommand,
   enrollmentIds: readonly number[],
 ): Promise<number> {
-  const [id = 0] = await insertCommands(t, secrets, [{ command, enrollmentIds }]);
-  return id;
+  return insertCommands(t, secrets, [{ command, enrollmentIds }]);
 }

@@ -35,26 +35,28 @@ export async function recordAuthenticates(
   rows: readonly AuthenticateRow[],
 ): Promise<Channel[]> {
   const sorted = [...rows].sort((a, b) => (a.enrollmentKey < b.enrollmentKey ? -1 : 1));
-  const [known, hosts] = await Promise.all([readHosts(t, sorted), upsertHosts(t, sorted)]);
-  const fresh = sorted.filter((row) => !row.isRenewal);
-  t.leave(upsertDeviceChannels(t, sorted, hosts));
-  const hostIds = fresh.flatMap((row) => known.get(row.enrollmentKey) ?? []);
-  if (hostIds.length > 0) await endFormerEnrollments(t, hostIds);
+  const known = readHosts(t, sorted);
+  t.leave(upsertHosts(t, sorted));
+  t.leave(upsertDeviceChannels(t, sorted));
   const devices = await readDevices(t, sorted);
+  const former = await known;
+  const fresh = sorted.filter((row) => !row.isRenewal);
+  const hostIds = fresh.flatMap((row) => former.get(row.enrollmentKey) ?? []);
+  if (hostIds.length > 0) await endFormerEnrollments(t, hostIds);
   const checkIns = sorted.map(
     (row): CheckInRow => ({
-      enrollmentId: devices.get(row.enrollmentKey) ?? 0,
+      enrollmentId: devices.get(row.enrollmentKey)?.deviceId ?? 0,
       messageType: 'Authenticate',
       body: row.body,
     }),
   );
   t.leave(upsertCheckIns(t, secrets, checkIns));
   await associate(t, sorted, devices);
-  return rows.map(({ enrollmentKey }) => {
-    const deviceId = devices.get(enrollmentKey) ?? 0;
-    return { enrollmentId: deviceId, hostId: hosts.get(enrollmentKey) ?? 0, deviceId };
-  });
+  return rows.map(({ enrollmentKey }) => devices.get(enrollmentKey) ?? NO_CHANNEL);
 }
+
+/** Stands for a row that was just written and cannot be missing. */
+const NO_CHANNEL: Channel = { enrollmentId: 0, hostId: 0, deviceId: 0 };
 
 async function readHosts(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {
   const found = await t.rows<{ id: number; key: string }>(
@@ -64,27 +66,23 @@ async function readHosts(t: Transaction, rows: readonly AuthenticateRow[]): Prom
   return new Map(found.map((row) => [row.key, row.id]));
 }
 
-async function upsertHosts(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {
-  void t.run(
+async function upsertHosts(t: Transaction, rows: readonly AuthenticateRow[]): Promise<void> {
+  await t.run(
     `INSERT INTO hosts (host_key, udid, serial_number, device_name, model, model_name, product_name, os_version, build_version)
      VALUES ${rows.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', ')}
      ON DUPLICATE KEY UPDATE serial_number = VALUES(serial_number), device_name = VALUES(device_name), model = VALUES(model),
        model_name = VALUES(model_name), product_name = VALUES(product_name), os_version = VALUES(os_version), build_version = VALUES(build_version)`,
     rows.flatMap((row) => [row.enrollmentKey, row.udid ?? null, ...descriptionValues(row.device)]),
   );
-  return readHosts(t, rows);
 }
 
-async function upsertDeviceChannels(
-  t: Transaction,
-  rows: readonly AuthenticateRow[],
-  hosts: Map<string, number>,
-): Promise<void> {
+/** Asks for the host's id in the statement itself: it need not be known here before. */
+async function upsertDeviceChannels(t: Transaction, rows: readonly AuthenticateRow[]): Promise<void> {
   await t.run(
     `INSERT INTO enrollments (host_id, enrollment_key, enrollment_id, is_device, type, authenticated_at)
-     VALUES ${rows.map(() => '(?, ?, ?, 1, ?, NOW(6))').join(', ')}
+     VALUES ${rows.map(() => '((SELECT id FROM hosts WHERE host_key = ?), ?, ?, 1, ?, NOW(6))').join(', ')}
      ON DUPLICATE KEY UPDATE type = VALUES(type), authenticated_at = VALUES(authenticated_at)`,
-    rows.flatMap((row) => [hosts.get(row.enrollmentKey), row.enrollmentKey, row.enrollmentId, row.type]),
+    rows.flatMap((row) => [row.enrollmentKey, row.enrollmentKey, row.enrollmentId, row.type]),
   );
 }
 
@@ -126,18 +124,18 @@ export async function endMistakenRenewals(t: Transaction, enrollmentKeys: readon
     );
 }
 
-async function readDevices(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, number>> {
-  const found = await t.rows<{ id: number; key: string }>(
-    'SELECT id, enrollment_key AS `key` FROM enrollments WHERE enrollment_key IN (?)',
+async function readDevices(t: Transaction, rows: readonly AuthenticateRow[]): Promise<Map<string, Channel>> {
+  const found = await t.rows<{ id: number; hostId: number; key: string }>(
+    'SELECT id, host_id AS hostId, enrollment_key AS `key` FROM enrollments WHERE enrollment_key IN (?)',
     [rows.map((row) => row.enrollmentKey)],
   );
-  return new Map(found.map((row) => [row.key, row.id]));
+  return new Map(found.map(({ id, hostId, key }) => [key, { enrollmentId: id, hostId, deviceId: id }]));
 }
 
 async function associate(
   t: Transaction,
   rows: readonly AuthenticateRow[],
-  devices: Map<string, number>,
+  devices: ReadonlyMap<string, Channel>,
 ): Promise<void> {
   const wanted = rows.flatMap(({ enrollmentKey, certificate }) =>
     certificate === undefined
@@ -145,7 +143,7 @@ async function associate(
       : [
           {
             sha256: certificate.sha256,
-            deviceId: devices.get(enrollmentKey) ?? 0,
+            deviceId: devices.get(enrollmentKey)?.deviceId ?? 0,
             certificate: certificate.der,
             notAfter: certificate.notAfter,
           },

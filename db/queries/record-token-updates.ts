@@ -6,6 +6,8 @@ import { upsertLastSeen } from './last-seen.ts';
 import { endMistakenRenewals } from './record-authenticates.ts';
 
 export interface TokenUpdateRow {
+  /** The channel's id, where it is known already. */
+  readonly channelId?: number | undefined;
   /** The host of the device channel, which has authenticated. */
   readonly hostId: number;
   readonly enrollmentKey: string;
@@ -38,8 +40,11 @@ export async function recordTokenUpdates(
     sorted.filter((row) => row.isDevice && row.isAwaitingConfiguration).map((row) => row.enrollmentKey),
   );
   t.leave(enableChannels(t, sorted));
-  const idOf = await readIds(t, sorted);
-  const withIds = sorted.map((row) => ({ ...row, id: idOf.get(row.enrollmentKey) ?? 0 })).sort((a, b) => a.id - b.id);
+  const unnamed = sorted.filter((row) => row.channelId === undefined);
+  const idOf = unnamed.length > 0 ? await readIds(t, unnamed) : new Map<string, number>();
+  const withIds = sorted
+    .map((row) => ({ ...row, id: row.channelId ?? idOf.get(row.enrollmentKey) ?? 0 }))
+    .sort((a, b) => a.id - b.id);
   t.leave(upsertPushTokens(t, withIds));
   const checkIns = withIds.map((row) => ({ enrollmentId: row.id, messageType: 'TokenUpdate', body: row.body }));
   t.leave(upsertCheckIns(t, secrets, checkIns));

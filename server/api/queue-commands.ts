@@ -1,7 +1,7 @@
 import type { Db } from '../../db/db.ts';
 import { Gatherer } from '../../db/gatherer.ts';
 import type { TakenRow } from '../../db/outbox.ts';
-import { API_PRIORITY, insertCommands, readEnrolledIds } from '../../db/queries/enqueue-command.ts';
+import { API_PRIORITY, type Enqueueing, insertCommands, readEnrolledIds } from '../../db/queries/enqueue-command.ts';
 import { type Transaction, transaction } from '../../db/transaction.ts';
 import type { Command } from '../../mdm/command.ts';
 import { PUSHED_HERE_MS } from './push-now.ts';
@@ -57,14 +57,13 @@ const queueAll = (db: Db, calls: readonly QueueCall[]): Promise<(Queued | NotQue
     const idOf = await readEnrolledIds(t, [...new Set(calls.flatMap(({ keys }) => keys))]);
     const unknownKeys = calls.map(({ keys }) => keys.filter((key) => !idOf.has(key)));
     const accepted = calls.filter((_, index) => unknownKeys[index]?.length === 0);
-    await insertCommands(
-      t,
-      db.secrets,
-      accepted.map(({ command, body, keys, context }) => ({
+    const enqueueings = accepted.map(
+      ({ command, body, keys, context }): Enqueueing => ({
         command: { ...command, priority: API_PRIORITY, origin: 'api', originId: context, body },
         enrollmentIds: keys.flatMap((key) => idOf.get(key) ?? []),
-      })),
+      }),
     );
+    t.leave(insertCommands(t, db.secrets, enqueueings));
     return calls.map((call, index): Queued | NotQueued => {
       const unknown = unknownKeys[index] ?? [];
       return unknown.length > 0

@@ -113,7 +113,7 @@ async function handleAuthenticate(
 
 async function handleTokenUpdate(
   options: CheckInOptions,
-  { device }: Speaker,
+  { device, channel }: Speaker,
   message: TokenUpdate,
   body: Buffer,
 ): Promise<Answer> {
@@ -123,6 +123,7 @@ async function handleTokenUpdate(
   // A topic is ASCII: it comes from a certificate's UID.
   if (/[^\x20-\x7e]/.test(message.topic)) throw new ProtocolError('message.field', 'Topic is not ASCII');
   await options.store.recordTokenUpdate({
+    channelId: channel?.enrollmentId,
     hostId: device.hostId,
     enrollmentKey: foldEnrollmentId(enrollment.id),
     enrollmentId: enrollment.id,

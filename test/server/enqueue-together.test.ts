@@ -1,4 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { insertCommand } from '../../db/queries/enqueue-command.ts';
+import { transaction } from '../../db/transaction.ts';
 import { useTestDatabase } from '../harness/test-database.ts';
 import { makeCommand, TestDevice } from '../harness/test-device.ts';
 import { useTestServer } from '../harness/test-server.ts';
@@ -13,6 +15,25 @@ beforeAll(async () => {
 
 const put = (uuid: string, ...ids: string[]) =>
   server.admin('PUT', `/v1/enqueue/${ids.join(',')}?nopush=1`, makeCommand(uuid));
+
+it('a command for more enrollments than fit one statement reaches them all under one id', async () => {
+  const ids = Array.from({ length: 12_000 }, (_, index) => index + 1_000);
+  const command = {
+    commandUuid: 'many',
+    requestType: 'X',
+    renewsEnrollment: false,
+    priority: 50,
+    origin: 'api',
+    originId: undefined,
+    body: makeCommand('many', 'X'),
+  } as const;
+  const id = await transaction(test.db, (t) => insertCommand(t, test.db.secrets, command, ids));
+  const counts = await test.db.rows(
+    'SELECT command_id AS id, urgency, CAST(COUNT(*) AS DOUBLE) AS queued FROM command_queue GROUP BY command_id, urgency',
+  );
+  expect(counts).toEqual([{ id, urgency: -50, queued: 12_000 }]);
+  await test.db.run('DELETE FROM command_queue');
+});
 
 describe('calls that meet in one batch', () => {
   it('are each answered for themselves: one that names a stranger, or a CommandUUID that exists, harms no other', async () => {
