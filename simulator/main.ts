@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AdminClient, AdminRequestError } from './admin-client.ts';
@@ -90,7 +91,7 @@ async function introduce({ devices, failures }: Fleet, options: SimulatorOptions
 
 function exampleOf(id: string, { url, apiKeyInShell }: SimulatorOptions): string {
   const command =
-    `<?xml version="1.0" encoding="UTF-8"?><plist version="1.0"><dict><key>CommandUUID</key><string>'$(uuidgen)'</string>` +
+    `<?xml version="1.0" encoding="UTF-8"?><plist version="1.0"><dict><key>CommandUUID</key><string>${randomUUID().toUpperCase()}</string>` +
     `<key>Command</key><dict><key>RequestType</key><string>SecurityInfo</string></dict></dict></plist>`;
   const address = new URL(`v1/enqueue/${id}`, url.endsWith('/') ? url : `${url}/`);
   return `  curl -u "nanomdm:${apiKeyInShell}" -X PUT --data-binary '${command}' ${address}`;
